@@ -1,0 +1,73 @@
+"""The seam that every place for bytes fills in: batches in, one result or failure per item out."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from dray.errors import DrayError
+from dray.fs import FileRange
+from dray.model.values import Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged, Value
+
+Failure = DrayError
+"""A failed item is an error value in its place of the answer; an exception means the whole call failed."""
+
+
+class Piece(Value, frozen=True):
+    """A range of a staged or stored file and the local range that holds (or takes) its bytes.
+
+    ``offset`` is where the piece lies in the remote file; ``at`` is the local side. ``crc32c`` is what the bytes
+    must have: for ``write`` the mover computed it, for ``read`` it is None where the sender does not tell.
+    """
+
+    ref: Ref
+    number: int
+    offset: int
+    at: FileRange
+    crc32c: int | None = None
+
+
+class Session(Protocol):
+    """An open connection to a place. Answers come in the order of the items.
+
+    Every call may be repeated after a crash, in another process, with the same outcome: nothing is written twice
+    under a final name, nothing durable is sent again. How items overlap (pipeline, threads, connections, one
+    request) is the session's business. No call retries by itself: wrappers do.
+    """
+
+    limits: Limits
+
+    def list(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """Yield the published files below ``prefix``, in path order; nothing that is staged."""
+
+    async def stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
+        """Begin or resume: say which parts are durably held, or that this version is already final."""
+
+    async def write(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
+        """Write pieces of staged files, each checked by its crc32c before its receipt.
+
+        A receipt of a part of a larger file is durable. Files of one piece become durable at ``verify``.
+        """
+
+    async def read(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
+        """Fill the local range of each piece from the published file named by its ref."""
+
+    async def verify(self, claims: Sequence[Claim]) -> Sequence[Proof | Failure]:
+        """Make the staged (or already final) files durable, then read them again where they stay and say what is there.
+
+        A proof is a fact, not a verdict: the caller compares.
+        """
+
+    async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
+        """Give verified files their final names, durably. Repeating it answers the same entry."""
+
+    async def remove(self, refs: Sequence[Ref]) -> Sequence[None | Failure]:
+        """Remove what is staged or published under each ref; a thing that is not there is removed already."""
+
+
+class Transport(Protocol):
+    """Configuration of a place; ``connect`` makes a session of it."""
+
+    def connect(self) -> AbstractAsyncContextManager[Session]:
+        """Open a session; closing it leaves staged files for the next one to resume."""
+
+
