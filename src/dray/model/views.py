@@ -18,9 +18,12 @@ Scope = Literal["read", "write", "create", "admin"]
 Id = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Size = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 PartNumber = Annotated[int, Meta(ge=1, le=10_000)]
-DatasetName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="name of a dataset")]
-ChecksumText = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256:" + "0" * 64])]
-Crc32c = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}$")]
+DatasetName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)", description="name of a dataset")]
+ChecksumText = Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)", examples=["sha256:" + "0" * 64])]
+Crc32c = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}$(?!\n)")]
+Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+Nanoseconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1, description="since 1970 UTC")]
+Moment = Annotated[float, Meta(ge=0, le=10_000_000_000)]
 PathText = Annotated[str, Meta(min_length=1, max_length=1024, description="relative path with / between components")]
 BATCH = 256
 
@@ -44,16 +47,22 @@ class Problem(Wire):
     request_id: str = ""
 
 
+class Failed(Wire):
+    """Stands in a batch answer ``{"items": [...]}`` in the place of an item that failed."""
+
+    problem: Problem
+
+
 # Uploads
 
 
 class StageFile(Wire):
     path: PathText
     size: Size
-    version: Annotated[str, Meta(min_length=1, max_length=200)]
-    source: Annotated[str, Meta(max_length=200)] = ""
+    version: Annotated[Text, Meta(min_length=1, max_length=200)]
+    source: Annotated[Text, Meta(max_length=200)] = ""
     checksum: ChecksumText | None = None
-    mtime_ns: int | None = None
+    mtime_ns: Nanoseconds | None = None
     on_exists: OnExists = "version"
 
 
@@ -319,10 +328,10 @@ class ServerStatus(Wire):
 
 
 class TokenRequest(Wire):
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[Text, Meta(min_length=1, max_length=100)]
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=4)]
-    datasets: Annotated[list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=100)] = []
-    expires: float | None = None
+    datasets: Annotated[list[Annotated[Text, Meta(min_length=1, max_length=128)]], Meta(max_length=100)] = []
+    expires: Moment | None = None
 
 
 class TokenView(Wire):
