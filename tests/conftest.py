@@ -1,0 +1,89 @@
+"""Real servers as fixtures, and the cheap tests first.
+
+What is slow to import (psycopg, selenium) is imported by the fixture that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers.dray import DrayServer
+from tests.servers.dray import dray_server as run_dray_server
+from tests.servers.nginx import Nginx, nginx_webdav
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+    from tests.servers.postgres import Postgres
+
+ORDER = ["unit", "architecture", "contract", "integration", "e2e", "faults"]
+TESTS = Path(__file__).parent
+
+# Everything here talks to loopback; a proxy of the machine must not get between.
+os.environ.update({"no_proxy": "*", "NO_PROXY": "*"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=cost)
+
+
+def cost(item: pytest.Item) -> int:
+    group = item.path.relative_to(TESTS).parts[0]
+    return ORDER.index(group) if group in ORDER else len(ORDER)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One quick cluster a run; what is tested is behaviour, not durability."""
+    from tests.servers.postgres import postgres_cluster
+
+    with postgres_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def durable_postgres() -> Iterator[Postgres]:
+    """A cluster of this test's own with fsync on, to be killed."""
+    from tests.servers.postgres import postgres_cluster
+
+    with postgres_cluster(durable=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database of this test's own."""
+    with postgres.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Nginx]:
+    with nginx_webdav(tmp_path / "nginx") as server:
+        yield server
+
+
+@pytest.fixture
+def dray_server(tmp_path: Path) -> Iterator[DrayServer]:
+    """A running `dray up` with an empty data directory."""
+    with run_dray_server(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """A fresh headless Chromium; `tests.servers.browser.chromium` has the options."""
+    from tests.servers.browser import chromium
+
+    with chromium(tmp_path / "profile") as driver:
+        yield driver
