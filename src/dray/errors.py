@@ -6,7 +6,8 @@ DrayError                 code                exit  HTTP  retry
 │   └── Refused           refused               2    422  never
 ├── NotFound              not-found             3    404  never
 ├── Denied                denied                4    403  never
-│   └── Unauthenticated   unauthenticated       4    401  never
+│   ├── Unauthenticated   unauthenticated       4    401  never
+│   └── Expired           expired               4    403  later   (a signed URL: ask for a fresh one)
 ├── Temporary             temporary             5    503  later
 │   ├── Unreachable       unreachable           5    502  later
 │   ├── Busy              busy                  5    423  later
@@ -92,6 +93,12 @@ class Unauthenticated(Denied):
     """No token, or one that is unknown, expired or revoked."""
 
     code, status = "unauthenticated", 401
+
+
+class Expired(Denied):
+    """The time of a signed URL is up; a fresh one helps."""
+
+    code, retry = "expired", "later"
 
 
 class Temporary(DrayError):
