@@ -8,6 +8,7 @@ unexport MAKEFLAGS MAKELEVEL MFLAGS
 
 VENV := .venv
 PY := $(VENV)/bin/python
+LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
@@ -23,8 +24,13 @@ help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do \
 	    printf '  %-8s %s\n' "$$name" "$$text"; done
 
-$(READY): requirements-dev.lock pyproject.toml scripts/make-venv scripts/find-python
-	@scripts/make-venv $(VENV) requirements-dev.lock --editable .
+$(LOCKED): requirements-dev.lock scripts/make-venv scripts/find-python
+	@scripts/make-venv $(VENV) requirements-dev.lock
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	@echo "== installing dray into $(VENV)"
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 $(BENCH_READY): requirements-bench.lock scripts/make-venv scripts/find-python

@@ -30,7 +30,7 @@ def find_command(name: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """Find a port nobody listens on, below those the kernel gives to outgoing connections, so a restart finds it free."""
+    """Find a port nobody listens on, below those of outgoing connections, so that a restart finds it free."""
     while True:
         port = random.randrange(12_000, 32_000)
         with socket.socket() as probe:
