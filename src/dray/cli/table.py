@@ -1,0 +1,69 @@
+"""The commands of ``dray`` as a table: name, where it lives, one line of help. Adding a command adds one line here."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One command; ``target`` is ``module:attribute`` below dray.cli.commands, imported when the command is used."""
+
+    name: str
+    target: str
+    help: str
+
+
+class Section(NamedTuple):
+    """Commands of one purpose, in the order in which a user needs them."""
+
+    title: str
+    entries: tuple[Entry, ...]
+
+
+SECTIONS = (
+    Section(
+        "Move data",
+        (
+            Entry("upload", "upload:command", "Send files and directories to a dataset, verified before it ends."),
+            Entry(
+                "download", "download:command", "Fetch a dataset or files of it, verified before they get their names."
+            ),
+            Entry("watch", "watch:command", "Send whatever appears in a directory, for as long as it runs."),
+        ),
+    ),
+    Section(
+        "Look and prove",
+        (
+            Entry("ls", "ls:command", "List datasets, or the files of one."),
+            Entry("safe", "safe:command", "Say whether files may be deleted: a verified copy has the same bytes."),
+            Entry("check", "check:command", "Compare a local directory with a dataset, file by file."),
+            Entry("status", "status:command", "Show the server, its queue and uploads, and why something waits."),
+            Entry("scrub", "scrub:command", "Read every stored file again and compare it with its checksum."),
+        ),
+    ),
+    Section(
+        "Sign in",
+        (
+            Entry("login", "login:command", "Store the token of a server, after trying it."),
+            Entry("logout", "logout:command", "Forget the stored token of a server."),
+            Entry("token", "token:command", "Make, list and revoke tokens."),
+        ),
+    ),
+    Section(
+        "Run a server",
+        (
+            Entry("up", "up:command", "Start everything in one process: API, web page, worker, store."),
+            Entry("serve", "serve:command", "Start the API and the web page alone, beside workers."),
+            Entry("worker", "worker:command", "Start a worker alone."),
+        ),
+    ),
+    Section(
+        "Set up and mend",
+        (
+            Entry("config", "config:command", "Show, check and locate the settings."),
+            Entry("doctor", "doctor:command", "Find out what is wrong here or on the way to the server."),
+            Entry("completion", "completion:command", "Print the completion script of a shell."),
+            Entry("version", "version:command", "Show the version of Dray and of what it runs on."),
+        ),
+    ),
+)
+
+ENTRIES = {entry.name: entry for section in SECTIONS for entry in section.entries}

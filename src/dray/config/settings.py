@@ -1,0 +1,116 @@
+"""Every setting of Dray with its type, default and meaning; docs/settings.md is made from these."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dray.config.parse import Seconds, Size, Timetable
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the sections."""
+
+
+class Client(Section, frozen=True, kw_only=True):
+    """How the command line and the agent reach a server and how hard they pull."""
+
+    url: Annotated[str | None, Meta(description="address of the server, with its prefix if it has one")] = None
+    token_file: Annotated[
+        str | None, Meta(description="file that holds the token, readable by its owner alone; else that of dray login")
+    ] = None
+    ca_file: Annotated[
+        str | None, Meta(description="certificates (PEM) of authorities to trust instead of those of the system")
+    ] = None
+    parallel: Annotated[int, Meta(ge=1, le=64, description="parts on the way at the same time")] = 4
+    bwlimit: Annotated[
+        Timetable, Meta(description="bytes a second, or a timetable: 08:00,10M 18:00,off", examples=["10M"])
+    ] = Timetable()
+    connect_timeout: Annotated[Seconds, Meta(description="how long to try to connect before it counts as failed")] = (
+        Seconds(10)
+    )
+    stall_timeout: Annotated[
+        Seconds, Meta(description="how long a connection may move nothing before it is given up and tried again")
+    ] = Seconds(60)
+    retry_for: Annotated[
+        Seconds, Meta(description="how long one file may go without progress before a command reports it as failed")
+    ] = Seconds(600)
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """What ``dray up`` and ``dray serve`` start."""
+
+    data: Annotated[
+        str, Meta(description="directory of database, inbox, store and admin token; made when it is not there")
+    ] = "dray-data"
+    listen: Annotated[
+        str, Meta(pattern=r"^.*:\d{1,5}$", description="address and port to listen on; port 0 takes a free one")
+    ] = "127.0.0.1:8080"
+    url: Annotated[
+        str | None, Meta(description="address under which others reach this server, when a proxy stands before it")
+    ] = None
+    workers: Annotated[int, Meta(ge=1, le=256, description="jobs that one worker runs at the same time")] = 4
+
+
+class Database(Section, frozen=True, kw_only=True):
+    """Where the state is kept; SQLite in the data directory unless one of these is set."""
+
+    url: Annotated[
+        str | None, Meta(description="postgresql://user@host/name without a password", examples=["postgresql:///dray"])
+    ] = None
+    url_file: Annotated[
+        str | None, Meta(description="file that holds the address with its password, readable by its owner alone")
+    ] = None
+
+
+class LimitsSection(Section, frozen=True, kw_only=True):
+    """What a server takes."""
+
+    part_size: Annotated[Size, Meta(description="size of a part of a larger file, and most bytes of a bundle")] = Size(
+        32 << 20
+    )
+    largest_file: Annotated[Size, Meta(description="largest file that is taken")] = Size(5 << 40)
+    free_percent: Annotated[
+        int, Meta(ge=0, le=90, description="share of the disk that uploads leave free, in percent")
+    ] = 5
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """Messages of every command and of the server."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="least important messages that are shown")
+    ] = "warning"
+    format: Annotated[Literal["text", "json"], Meta(description="lines for people, or a JSON document a line")] = "text"
+    file: Annotated[str | None, Meta(description="file to write as well; it rotates")] = None
+    rotate_size: Annotated[Size, Meta(description="size at which the log file is rotated")] = Size(10 << 20)
+    rotate_keep: Annotated[int, Meta(ge=0, le=1000, description="rotated log files that are kept")] = 5
+
+
+class Watch(Section, frozen=True, kw_only=True):
+    """How ``dray watch`` notices that a file is finished."""
+
+    settle: Annotated[
+        Seconds, Meta(description="how long size and time of a file must rest where closing it is not seen")
+    ] = Seconds(2)
+    rescan: Annotated[
+        Seconds, Meta(description="how often the whole directory is looked through, whatever events say")
+    ] = Seconds(300)
+    done_file: Annotated[
+        str | None,
+        Meta(description="name of the file that says its directory is finished", examples=["TRANSFER_READY"]),
+    ] = None
+    filter: Annotated[
+        list[str], Meta(description='ordered rules, the first that matches wins: "+ *.h5", "- tmp/**"')
+    ] = []
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All sections."""
+
+    client: Client = Client()
+    server: Server = Server()
+    database: Database = Database()
+    limits: LimitsSection = LimitsSection()
+    log: Log = Log()
+    watch: Watch = Watch()
