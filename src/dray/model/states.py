@@ -52,6 +52,17 @@ UPLOADER: Transitions = {
     "revoked": ("approved",),
 }
 
+SIGHTING: Transitions = {
+    "settling": ("queued", "skipped", "gone"),
+    "queued": ("sending", "settling", "skipped", "gone"),
+    "sending": ("delivered", "queued", "failed", "settling", "skipped", "gone"),
+    "delivered": ("settling", "queued", "skipped", "gone"),
+    "failed": ("settling", "queued", "skipped", "gone"),
+    "skipped": ("settling", "queued", "gone"),
+    "gone": ("settling", "queued", "skipped"),
+}
+"""One file of a hot directory in the journal of its agent; a new version of it begins again at ``settling``."""
+
 MACHINES: dict[str, Transitions] = {
     "upload": UPLOAD,
     "copy": COPY,
@@ -59,6 +70,7 @@ MACHINES: dict[str, Transitions] = {
     "job": JOB,
     "ticket": TICKET,
     "uploader": UPLOADER,
+    "sighting": SIGHTING,
 }
 
 
