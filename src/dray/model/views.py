@@ -32,7 +32,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False, forbi
     """Base of all shapes on the wire; unknown members are ignored, so that either side may be newer."""
 
 
-class Problem(Wire):
+class Problem(Wire, frozen=True, kw_only=True):
     """RFC 9457 problem with Dray's members; ``code`` is one of dray/errors.py."""
 
     type: str
@@ -47,7 +47,7 @@ class Problem(Wire):
     request_id: str = ""
 
 
-class Failed(Wire):
+class Failed(Wire, frozen=True, kw_only=True):
     """Stands in a batch answer ``{"items": [...]}`` in the place of an item that failed."""
 
     problem: Problem
@@ -56,7 +56,7 @@ class Failed(Wire):
 # Uploads
 
 
-class StageFile(Wire):
+class StageFile(Wire, frozen=True, kw_only=True):
     path: PathText
     size: Size
     version: Annotated[Text, Meta(min_length=1, max_length=200)]
@@ -66,20 +66,20 @@ class StageFile(Wire):
     on_exists: OnExists = "version"
 
 
-class StageRequest(Wire):
+class StageRequest(Wire, frozen=True, kw_only=True):
     dataset: DatasetName
     files: Annotated[list[StageFile], Meta(min_length=1, max_length=BATCH)]
     create: bool = True
 
 
-class HeldPart(Wire):
+class HeldPart(Wire, frozen=True, kw_only=True):
     number: int
     offset: int
     length: int
     crc32c: Crc32c
 
 
-class StagedUpload(Wire):
+class StagedUpload(Wire, frozen=True, kw_only=True):
     """``upload`` is 0 when ``hash_first``: nothing was opened."""
 
     upload: int
@@ -93,16 +93,16 @@ class StagedUpload(Wire):
     hash_first: bool = False
 
 
-class PartRequest(Wire):
+class PartRequest(Wire, frozen=True, kw_only=True):
     upload: Id
     number: PartNumber
 
 
-class PartsRequest(Wire):
+class PartsRequest(Wire, frozen=True, kw_only=True):
     items: Annotated[list[PartRequest], Meta(min_length=1, max_length=BATCH)]
 
 
-class SignedUrl(Wire):
+class SignedUrl(Wire, frozen=True, kw_only=True):
     """PUT (or GET) exactly this; ``headers`` must be sent along."""
 
     url: str
@@ -112,7 +112,7 @@ class SignedUrl(Wire):
     checksum: str | None = None
 
 
-class PartReceipt(Wire):
+class PartReceipt(Wire, frozen=True, kw_only=True):
     upload: int
     number: int
     length: int
@@ -120,40 +120,40 @@ class PartReceipt(Wire):
     level: Level
 
 
-class HeldParts(Wire):
+class HeldParts(Wire, frozen=True, kw_only=True):
     part_size: int
     held: list[HeldPart]
 
 
-class BundleItem(Wire):
+class BundleItem(Wire, frozen=True, kw_only=True):
     upload: Id
     size: Size
     crc32c: Crc32c
 
 
-class BundleManifest(Wire):
+class BundleManifest(Wire, frozen=True, kw_only=True):
     items: Annotated[list[BundleItem], Meta(min_length=1, max_length=BATCH)]
 
 
-class CompleteItem(Wire):
+class CompleteItem(Wire, frozen=True, kw_only=True):
     upload: Id
     size: Size
     checksum: ChecksumText
 
 
-class CompleteRequest(Wire):
+class CompleteRequest(Wire, frozen=True, kw_only=True):
     items: Annotated[list[CompleteItem], Meta(min_length=1, max_length=BATCH)]
 
 
-class CancelItem(Wire):
+class CancelItem(Wire, frozen=True, kw_only=True):
     upload: Id
 
 
-class CancelRequest(Wire):
+class CancelRequest(Wire, frozen=True, kw_only=True):
     items: Annotated[list[CancelItem], Meta(min_length=1, max_length=BATCH)]
 
 
-class ProofView(Wire):
+class ProofView(Wire, frozen=True, kw_only=True):
     size: int
     checksum: str
     tag: str
@@ -162,7 +162,7 @@ class ProofView(Wire):
     at: float
 
 
-class UploadView(Wire):
+class UploadView(Wire, frozen=True, kw_only=True):
     upload: int
     file: int
     dataset: str
@@ -180,18 +180,18 @@ class UploadView(Wire):
 # Catalogue
 
 
-class DatasetRequest(Wire):
+class DatasetRequest(Wire, frozen=True, kw_only=True):
     name: DatasetName
 
 
-class DatasetView(Wire):
+class DatasetView(Wire, frozen=True, kw_only=True):
     name: str
     files: int
     bytes: int
     created: float
 
 
-class CopyView(Wire):
+class CopyView(Wire, frozen=True, kw_only=True):
     store: str
     state: CopyState
     level: Level
@@ -200,7 +200,7 @@ class CopyView(Wire):
     tag: str
 
 
-class FileView(Wire):
+class FileView(Wire, frozen=True, kw_only=True):
     file: int
     dataset: str
     path: str
@@ -215,23 +215,23 @@ class FileView(Wire):
     copies: list[CopyView] = []
 
 
-class FileDetail(Wire):
+class FileDetail(Wire, frozen=True, kw_only=True):
     file: FileView
     uploads: list[UploadView]
 
 
-class CheckItem(Wire):
+class CheckItem(Wire, frozen=True, kw_only=True):
     path: PathText
     size: Size
     checksum: ChecksumText | None = None
 
 
-class CheckRequest(Wire):
+class CheckRequest(Wire, frozen=True, kw_only=True):
     dataset: DatasetName
     items: Annotated[list[CheckItem], Meta(min_length=1, max_length=1000)]
 
 
-class CheckedFile(Wire):
+class CheckedFile(Wire, frozen=True, kw_only=True):
     """``state``: verified (a verified, published copy of this very content), differs, moving, unknown, damaged."""
 
     path: str
@@ -244,20 +244,20 @@ class CheckedFile(Wire):
     verified_at: float | None = None
 
 
-class FileRef(Wire):
+class FileRef(Wire, frozen=True, kw_only=True):
     file: Id
 
 
-class FilesRequest(Wire):
+class FilesRequest(Wire, frozen=True, kw_only=True):
     items: Annotated[list[FileRef], Meta(min_length=1, max_length=BATCH)]
 
 
-class FilePage(Wire):
+class FilePage(Wire, frozen=True, kw_only=True):
     items: list[FileView]
     next: str | None
 
 
-class DatasetPage(Wire):
+class DatasetPage(Wire, frozen=True, kw_only=True):
     items: list[DatasetView]
     next: str | None
 
@@ -265,7 +265,7 @@ class DatasetPage(Wire):
 # Events, jobs, status, tokens
 
 
-class Event(Wire):
+class Event(Wire, frozen=True, kw_only=True):
     id: str
     at: float
     kind: str
@@ -277,12 +277,12 @@ class Event(Wire):
     data: dict[str, str | int | float | bool | None] = {}
 
 
-class EventPage(Wire):
+class EventPage(Wire, frozen=True, kw_only=True):
     items: list[Event]
     next: str | None
 
 
-class JobView(Wire):
+class JobView(Wire, frozen=True, kw_only=True):
     job: int
     kind: str
     state: JobState
@@ -294,18 +294,18 @@ class JobView(Wire):
     result: dict[str, str | int | float | bool | None] = {}
 
 
-class ScrubRequest(Wire):
+class ScrubRequest(Wire, frozen=True, kw_only=True):
     dataset: DatasetName | None = None
 
 
-class StoreStatus(Wire):
+class StoreStatus(Wire, frozen=True, kw_only=True):
     name: str
     kind: str
     bytes_free: int
     bytes_total: int
 
 
-class QueueStatus(Wire):
+class QueueStatus(Wire, frozen=True, kw_only=True):
     waiting: int
     running: int
     dead: int
@@ -314,7 +314,7 @@ class QueueStatus(Wire):
     reason: str
 
 
-class ServerStatus(Wire):
+class ServerStatus(Wire, frozen=True, kw_only=True):
     version: str
     started: float
     now: float
@@ -327,14 +327,14 @@ class ServerStatus(Wire):
     bytes_received: int
 
 
-class TokenRequest(Wire):
+class TokenRequest(Wire, frozen=True, kw_only=True):
     name: Annotated[Text, Meta(min_length=1, max_length=100)]
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=4)]
     datasets: Annotated[list[Annotated[Text, Meta(min_length=1, max_length=128)]], Meta(max_length=100)] = []
     expires: Moment | None = None
 
 
-class TokenView(Wire):
+class TokenView(Wire, frozen=True, kw_only=True):
     """``secret`` is given once, in the answer that made the token."""
 
     token: int
@@ -349,19 +349,19 @@ class TokenView(Wire):
     secret: str | UnsetType = UNSET
 
 
-class TokenPage(Wire):
+class TokenPage(Wire, frozen=True, kw_only=True):
     items: list[TokenView]
     next: str | None
 
 
-class Me(Wire):
+class Me(Wire, frozen=True, kw_only=True):
     token: int
     name: str
     scopes: list[Scope]
     datasets: list[str]
 
 
-class Health(Wire):
+class Health(Wire, frozen=True, kw_only=True):
     status: Literal["ok"]
     name: Literal["dray"]
     version: str
