@@ -99,16 +99,19 @@ def value_of(settings: Settings, key: str) -> object:
     return getattr(getattr(settings, section), name)
 
 
-def shown(value: object) -> str:
-    """Return a value as it is written in a file."""
-    if isinstance(value, list):
-        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
-    return "" if value is None else str(value)
+def plain(value: object) -> object:
+    """Return a value as it is written in a file: texts, numbers and lists."""
+    return value if value is None or type(value) in (int, list) else str(value)
+
+
+def meaning(field: msgspec.structs.FieldInfo) -> str:
+    """Return what a setting means."""
+    return next(str(meta.description) for meta in field.type.__metadata__ if meta.description)
 
 
 def _files(environ: Mapping[str, str], file: str | None) -> tuple[Path, ...]:
     named = file or environ.get("DRAY_CONFIG")
-    user = Path(file).expanduser() if file else paths.user_config_file(environ)
+    user = paths.user_config_file(environ, file)
     if named and not user.is_file():
         raise NotFound("there is no such settings file", item=str(user), hint="check --config and DRAY_CONFIG")
     return tuple(path for path in (paths.system_config_file(), user) if path.is_file())

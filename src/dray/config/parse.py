@@ -21,11 +21,23 @@ class Size(int):
 
     __slots__ = ()
 
+    def __str__(self) -> str:
+        for unit, power in (("PiB", 5), ("TiB", 4), ("GiB", 3), ("MiB", 2), ("KiB", 1)):
+            if self and self % 1024**power == 0:
+                return f"{self // 1024**power}{unit}"
+        return int.__repr__(self)
+
 
 class Seconds(float):
     """A span of time, written ``2s``, ``10m``, ``1h30m``."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        for unit in ("w", "d", "h", "m"):
+            if self and self % _SECONDS[unit] == 0:
+                return f"{self / _SECONDS[unit]:.0f}{unit}"
+        return f"{float(self):g}s"
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -51,10 +63,12 @@ class Timetable(msgspec.Struct, frozen=True):
         return (past or self.slots)[-1].rate
 
     def __str__(self) -> str:
-        rates = [
-            (f"{s.minute // 60:02}:{s.minute % 60:02}", "off" if s.rate is None else str(s.rate)) for s in self.slots
-        ]
+        rates = [(f"{s.minute // 60:02}:{s.minute % 60:02}", _rate(s.rate)) for s in self.slots]
         return " ".join(f"{time},{rate}" for time, rate in rates) or "off"
+
+
+def _rate(rate: int | None) -> str:
+    return "off" if rate is None else str(Size(rate))
 
 
 def parse_size(text: str) -> Size:

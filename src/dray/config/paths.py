@@ -30,7 +30,7 @@ def system_config_file() -> Path:
     return Path("/etc/dray/config.toml")
 
 
-def user_config_file(environ: Mapping[str, str]) -> Path:
-    """Return the settings file of the user; DRAY_CONFIG names another one."""
-    named = environ.get("DRAY_CONFIG")
+def user_config_file(environ: Mapping[str, str], named: str | None = None) -> Path:
+    """Return the settings file of the user; ``named`` (--config), then DRAY_CONFIG name another one."""
+    named = named or environ.get("DRAY_CONFIG")
     return Path(named).expanduser() if named else user_config_dir() / "config.toml"

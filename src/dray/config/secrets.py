@@ -16,7 +16,7 @@ def read_secret(path: Path) -> str:
     and carry an access list that looks like a group's right.
     """
     with path.open("rb") as file:
-        _refuse_readable(path, os.fstat(file.fileno()).st_mode)
+        refuse_readable(path, os.fstat(file.fileno()).st_mode)
         content = file.read(LONGEST + 1)
     text = content.decode("utf-8", "replace").strip()
     if not text or len(content) > LONGEST or len(text.splitlines()) != 1:
@@ -24,7 +24,8 @@ def read_secret(path: Path) -> str:
     return text
 
 
-def _refuse_readable(path: Path, mode: int) -> None:
+def refuse_readable(path: Path, mode: int) -> None:
+    """Raise Denied when others than the owner may read an open secret file of this mode (POSIX)."""
     if os.name != "posix" or _from_systemd(path):
         return
     if stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
