@@ -1,0 +1,127 @@
+"""System calls that Python does not offer; each says False or None where this platform lacks it.
+
+Used by ``dray.fs`` alone. Numbers and structures are those of Linux (openat2(2), renameat2(2), fcntl(2)).
+"""
+
+import ctypes
+import errno
+import functools
+import os
+import struct
+import sys
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+_OPENAT2 = 437
+_RESOLVE_NO_SYMLINKS_BENEATH = 0x04 | 0x08
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+_SYNCFS_TELLS_ERRORS = (5, 8)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+@functools.cache
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _called(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+@functools.cache
+def has_openat2() -> bool:
+    """Say whether openat2 is there: Linux 5.6, and no sandbox that forbids it."""
+    if sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+    try:
+        os.close(openat2(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, _AT_FDCWD))
+    except OSError:
+        return False
+    return True
+
+
+def openat2(path: str, flags: int, dir_fd: int) -> int:
+    """Open an existing ``path`` beneath ``dir_fd``; a symbolic link or a way out anywhere in it is ELOOP or EXDEV."""
+    how = _OpenHow(flags, 0, _RESOLVE_NO_SYMLINKS_BENEATH)
+    call = _libc().syscall
+    return _called(call(_OPENAT2, dir_fd, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)))
+
+
+@functools.cache
+def _renameat2() -> Any:
+    return getattr(_libc(), "renameat2", None) if sys.platform == "linux" else None
+
+
+def rename_noreplace(source: str, source_dir: int | None, target: str, target_dir: int | None) -> bool:
+    """Rename in one step unless the target exists (EEXIST); False where the system cannot."""
+    call = _renameat2()
+    if call is None:
+        return False
+    folders = [_AT_FDCWD if fd is None else fd for fd in (source_dir, target_dir)]
+    if call(folders[0], os.fsencode(source), folders[1], os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(number, os.strerror(number), source, None, target)
+
+
+@functools.cache
+def has_syncfs() -> bool:
+    """Say whether syncfs is there and tells of failed writes (Linux 5.8)."""
+    if sys.platform != "linux" or not hasattr(_libc(), "syncfs"):
+        return False
+    numbers = os.uname().release.split(".")[:2]
+    return tuple(int(n) for n in numbers if n.isdigit()) >= _SYNCFS_TELLS_ERRORS
+
+
+def syncfs(fd: int) -> None:
+    """Make durable everything written to the file system of ``fd``; fails if a write since ``fd`` was opened did."""
+    _called(_libc().syncfs(fd))
+
+
+def fsync(fd: int, *, data_only: bool) -> None:
+    """Make one file or directory durable, through the cache of the drive as well."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        fcntl.fcntl(fd, full)
+    elif data_only and hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def lock_range(fd: int, offset: int, length: int) -> bool:
+    """Lock bytes of a file opened for writing until it is closed, or return False when somebody else has them.
+
+    The lock belongs to the open file, not to the process (open file description lock). Where there is no such thing
+    it always succeeds.
+    """
+    command = getattr(fcntl, "F_OFD_SETLK", None)
+    if command is None:
+        return True
+    request = struct.pack("@hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, offset, max(length, 1), 0)
+    try:
+        fcntl.fcntl(fd, command, request)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def lock(fd: int) -> None:
+    """Wait for the exclusive lock of an open file or directory; closing it gives the lock back."""
+    if fcntl is not None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
