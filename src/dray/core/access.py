@@ -50,6 +50,14 @@ class Access:
         """Return whose token ``secret`` is, or raise Unauthenticated (unknown, expired or revoked)."""
         raise NotImplementedError
 
+    async def known(self, token: int) -> Principal:
+        """Return the principal of a token by its number, or raise Unauthenticated as ``authenticate`` does.
+
+        For what a token was used to sign (URLs of parts and files, sessions of the web pages), so that it ends with it.
+        Cheap to call for every part: looked up at most every few seconds.
+        """
+        raise NotImplementedError
+
     async def create_token(self, who: Principal, request: TokenRequest) -> TokenView:
         """Make a token and return it with its ``secret``, which is stored only as a hash. Needs ``admin``.
 
