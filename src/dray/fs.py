@@ -174,7 +174,7 @@ class Folder:
 
     def at(self, name: str) -> At:
         """Say where ``name`` is."""
-        return At(name, self.fd) if _DIR_FD else At(os.path.join(self.full, _possible(name)), None)
+        return At(name, self.fd) if _DIR_FD else At(os.path.join(self.full, kernel.possible_on_windows(name)), None)
 
     def open_read(self, name: str) -> int:
         """Open a regular file for reading; anything else (link, device, pipe, folder) is Refused or an OSError."""
@@ -184,9 +184,13 @@ class Folder:
         """Open an existing regular file for reading and writing."""
         return self._open(name, os.O_RDWR | _NO_FOLLOW)
 
+    def open_append(self, name: str) -> int:
+        """Open a regular file for reading and appending, made where it is missing."""
+        return self._open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_FOLLOW)
+
     def _open(self, name: str, flags: int) -> int:
         at = self.at(name)
-        fd = os.open(at.name, flags, dir_fd=at.folder)
+        fd = os.open(at.name, flags, 0o666, dir_fd=at.folder)
         if stat.S_ISREG(os.fstat(fd).st_mode):
             return fd
         os.close(fd)
@@ -199,6 +203,16 @@ class Folder:
             return os.stat(at.name, dir_fd=at.folder, follow_symlinks=False)
         except FileNotFoundError:
             return None
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock of file ``name`` (made where it is missing) against other processes and threads."""
+        fd = self.open_append(name)
+        try:
+            kernel.lock(fd)
+            yield
+        finally:
+            os.close(fd)
 
     def scan(self) -> list[tuple[str, os.stat_result]]:
         """Return what is in it, by name, links not followed; what vanishes meanwhile is left out."""
@@ -229,8 +243,13 @@ class Root:
         """
         if self.top.fd is None:
             return Folder(path, _real(self.path, path), None)
-        fd = _open_beneath(self.top.fd, path) if path else os.dup(self.top.fd)
+        fd = kernel.open_beneath(self.top.fd, path, _FOLDER) if path else os.dup(self.top.fd)
         return Folder(path, os.path.join(self.path, path), fd)
+
+    def sync_top(self) -> None:
+        """Make the names in the root itself durable."""
+        if self.top.fd is not None:
+            self.disk.sync(self.top.fd)
 
     def sync_everything(self) -> bool:
         """Make all written below durable by one call, or return False where the platform has none."""
@@ -242,6 +261,17 @@ class Root:
     def free_space(self) -> int:
         """Return the bytes that are left here for us."""
         return shutil.disk_usage(self.path).free
+
+
+def made_root(path: str | os.PathLike[str], disk: Disk = DISK) -> Root:
+    """Open a root, made durably with its parents where it is missing."""
+    full = os.path.abspath(path)
+    if not os.path.isdir(full):
+        with made_root(os.path.dirname(full), disk) as above:
+            with contextlib.suppress(FileExistsError):
+                disk.mkdir(above.top.at(os.path.basename(full)))
+            above.sync_top()
+    return Root(full, disk)
 
 
 class Folders:
@@ -306,50 +336,14 @@ class Folders:
             os.close(fd)
 
 
-def _open_beneath(top: int, path: str) -> int:
-    return kernel.openat2(path, _FOLDER, top) if kernel.has_openat2() else _walk(top, path)
-
-
-def _walk(top: int, path: str) -> int:
-    """Open component by component, which openat2 does in one call."""
-    fd = os.dup(top)
-    for component in path.split("/"):
-        try:
-            below = _step(fd, component)
-        finally:
-            os.close(fd)
-        fd = below
-    return fd
-
-
-def _step(fd: int, component: str) -> int:
-    try:
-        return os.open(component, _FOLDER, dir_fd=fd)
-    except NotADirectoryError:
-        if stat.S_ISLNK(os.stat(component, dir_fd=fd, follow_symlinks=False).st_mode):
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), component) from None
-        raise
-
-
 def _real(top: str, path: str) -> str:
     """Return the full path of a folder, refusing what leads elsewhere, where names are all there is."""
-    full = os.path.join(top, *map(_possible, path.split("/"))) if path else top
+    full = os.path.join(top, *map(kernel.possible_on_windows, path.split("/"))) if path else top
     if not stat.S_ISDIR(os.stat(full).st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), full)
     if os.path.normcase(os.path.realpath(full)) != os.path.normcase(full):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), full)
     return full
-
-
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))}
-
-
-def _possible(name: str) -> str:
-    """Return ``name``, or raise where Windows would take it for another one (device, stream, folder, stripped end)."""
-    strange = set(name) & set('\\:<>"|?*') or min(name, default=" ") < " " or name[-1:] in (".", " ")
-    if strange or name.partition(".")[0].rstrip(" ").lower() in _DEVICES:
-        raise OSError(errno.EINVAL, "Windows does not allow this name", name)
-    return name
 
 
 # Reading
@@ -369,11 +363,18 @@ def read_into(fd: int, view: memoryview, offset: int) -> int:
 def _read_some(fd: int, view: memoryview, offset: int) -> int:
     if hasattr(os, "preadv"):
         return os.preadv(fd, [view], offset)
-    with _POSITION:
-        os.lseek(fd, offset, os.SEEK_SET)
-        data = os.read(fd, len(view))
+    data = read_at(fd, len(view), offset)
     view[: len(data)] = data
     return len(data)
+
+
+def read_at(fd: int, most: int, offset: int) -> bytes:
+    """Return at most ``most`` bytes from ``offset`` on; none at the end of the file."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, most, offset)
+    with _POSITION:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, most)
 
 
 def pieces_of(at: FileRange, buffer: memoryview) -> Iterator[memoryview]:

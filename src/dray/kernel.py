@@ -1,4 +1,4 @@
-"""System calls that Python does not offer; each says False or None where this platform lacks it.
+"""What differs between platforms: system calls that Python does not offer, names that are not names everywhere.
 
 Used by ``dray.fs`` alone. Numbers and structures are those of Linux (openat2(2), renameat2(2), fcntl(2)).
 """
@@ -7,6 +7,7 @@ import ctypes
 import errno
 import functools
 import os
+import stat
 import struct
 import sys
 from typing import Any
@@ -56,6 +57,33 @@ def openat2(path: str, flags: int, dir_fd: int) -> int:
     how = _OpenHow(flags, 0, _RESOLVE_NO_SYMLINKS_BENEATH)
     call = _libc().syscall
     return _called(call(_OPENAT2, dir_fd, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how)))
+
+
+def open_beneath(top: int, path: str, flags: int) -> int:
+    """Open a folder some components below ``top``, none of which may be a link (ELOOP)."""
+    return openat2(path, flags, top) if has_openat2() else _walk(top, path, flags)
+
+
+def _walk(top: int, path: str, flags: int) -> int:
+    fd = os.dup(top)
+    for component in path.split("/"):
+        try:
+            below = _step(fd, component, flags)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+def _step(fd: int, component: str, flags: int) -> int:
+    if component in ("", ".", ".."):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), component)
+    try:
+        return os.open(component, flags, dir_fd=fd)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(component, dir_fd=fd, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), component) from None
+        raise
 
 
 @functools.cache
@@ -125,3 +153,14 @@ def lock(fd: int) -> None:
     """Wait for the exclusive lock of an open file or directory; closing it gives the lock back."""
     if fcntl is not None:
         fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))}
+
+
+def possible_on_windows(name: str) -> str:
+    """Return ``name``, or raise where Windows would take it for another one (device, stream, folder, stripped end)."""
+    strange = set(name) & set('\\:<>"|?*') or min(name, default=" ") < " " or name[-1:] in (".", " ")
+    if strange or name.partition(".")[0].rstrip(" ").lower() in _DEVICES:
+        raise OSError(errno.EINVAL, "Windows does not allow this name", name)
+    return name
