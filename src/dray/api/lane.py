@@ -7,14 +7,13 @@ bodies, no thread free) the same calls take ordinary ASGI messages, gathered to 
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from dray.errors import Disconnected, SourceChanged
-from dray.fs import FileRange
+from dray.fs import FileRange, read_into
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -146,15 +145,10 @@ async def _disconnect(receive: Receive) -> None:
 
 
 def _read(file: FileRange, done: int) -> bytes:
-    size = min(GATHER, file.length - done)
-    if hasattr(os, "pread"):
-        data = os.pread(file.file, size, file.offset + done)
-    else:
-        os.lseek(file.file, file.offset + done, os.SEEK_SET)
-        data = os.read(file.file, size)
-    if len(data) != size:
+    data = bytearray(min(GATHER, file.length - done))
+    if read_into(file.file, memoryview(data), file.offset + done) < len(data):
         raise shorter()
-    return data
+    return bytes(data)
 
 
 async def in_thread(work: Callable[[], T], pool: Executor | None = None, stop: Callable[[], None] | None = None) -> T:

@@ -48,13 +48,15 @@ class Threads:
 class SocketLane:
     """One request's ``Lane``: its own thread on the connection's socket."""
 
-    def __init__(self, protocol: "LaneProtocol", cycle: RequestResponseCycle) -> None:
+    __slots__ = ("_cycle", "_keep_alive", "_length", "_protocol", "parsed", "unread")
+
+    def __init__(self, protocol: "LaneProtocol", cycle: RequestResponseCycle, length: int) -> None:
         self._protocol = protocol
         self._cycle = cycle
-        self._length = _content_length(cycle)
+        self._length = length
         self._keep_alive = cycle.keep_alive
         self.parsed = 0
-        self.unread = self._length > SMALL
+        self.unread = length > SMALL
         if self.unread:
             self._guard()
 
@@ -137,9 +139,15 @@ class SocketLane:
                 protocol.twins.discard(twin)
 
 
-def _content_length(cycle: RequestResponseCycle) -> int:
-    headers = dict(cycle.scope["headers"])
-    return 0 if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
+def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
+    """Return the announced size of the body, 0 where there is none, -1 for a chunked one."""
+    length = 0
+    for name, value in headers:
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            return -1
+    return length
 
 
 class _Lingering:
@@ -204,12 +212,15 @@ class LaneProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         before = self.cycle
         super().on_headers_complete()
+        self.lane = None
         if self.has_lane and self.cycle is not before:
-            self._open_lane()
+            self._open_lane(_content_length(self.headers))
 
-    def _open_lane(self) -> None:
-        self.lane = SocketLane(self, self.cycle)
-        cast(dict[str, Any], self.cycle.scope).setdefault("extensions", {})[EXTENSION] = self.lane
+    def _open_lane(self, length: int) -> None:
+        if 0 < length <= SMALL:
+            return
+        self.lane = SocketLane(self, self.cycle, max(length, 0))
+        cast(dict[str, Any], self.scope).setdefault("extensions", {})[EXTENSION] = self.lane
         if self.lane.unread:
             self.flow.pause_reading()
 
