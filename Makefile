@@ -4,7 +4,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-unexport MAKEFLAGS MAKELEVEL MFLAGS
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -67,7 +66,7 @@ test: static test-machine  ## everything that must pass: check, contract, integr
 
 bench: $(READY) $(BENCH_READY) bench-machine  ## compare with curl, rclone and a tus server; CASE=name for one
 	@echo "== benchmarks"
-	@BENCH_PYTHON='$(BENCH_PY)' $(PY) -m bench $(CASE)
+	@BENCH_PYTHON='$(CURDIR)/$(BENCH_VENV)/bin/python' $(PY) -m bench $(CASE)
 
 faults: $(READY) test-machine  ## the fault scoreboard, CI counts; FULL=1 for the full ones
 	@echo "== faults"
@@ -84,6 +83,6 @@ lock:  ## renew the lock files (UPGRADE=1 takes newer versions)
 	$(LOCK) $$up --group bench -o requirements-bench.lock
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(BENCH_VENV) bench/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) $(BENCH_VENV) .demo bench/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	    .import_linter_cache .schemathesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ CLIENT_SIDE = [
     "config",
     "errors",
     "fs",
+    "kernel",
     "model",
     "moving",
     "telemetry",
