@@ -11,7 +11,6 @@ import os
 import shutil
 import stat
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -36,8 +35,7 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NO_FOLLOW
 # A FIFO in the tree must not make the open wait for a writer.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NO_FOLLOW
 
-# Where there is no pread, threads that share a descriptor share its position.
-_POSITION = threading.Lock()
+read_at = kernel.read_at
 
 
 class FileRange(msgspec.Struct, frozen=True):
@@ -95,7 +93,7 @@ class Disk:
     def pwrite(self, fd: int, data: Bytes, offset: int) -> None:
         """Write all of ``data`` at ``offset``."""
         if not hasattr(os, "pwrite"):
-            with _POSITION:
+            with kernel.POSITION:
                 os.lseek(fd, offset, os.SEEK_SET)
                 return self.write(fd, data)
         done = os.pwrite(fd, data, offset)
@@ -353,28 +351,11 @@ def read_into(fd: int, view: memoryview, offset: int) -> int:
     """Fill ``view`` from ``offset`` on and return how much there was; less only at the end of the file."""
     done = 0
     while done < len(view):
-        count = _read_some(fd, view[done:], offset + done)
+        count = kernel.read_some(fd, view[done:], offset + done)
         if count == 0:
             break
         done += count
     return done
-
-
-def _read_some(fd: int, view: memoryview, offset: int) -> int:
-    if hasattr(os, "preadv"):
-        return os.preadv(fd, [view], offset)
-    data = read_at(fd, len(view), offset)
-    view[: len(data)] = data
-    return len(data)
-
-
-def read_at(fd: int, most: int, offset: int) -> bytes:
-    """Return at most ``most`` bytes from ``offset`` on; none at the end of the file."""
-    if hasattr(os, "pread"):
-        return os.pread(fd, most, offset)
-    with _POSITION:
-        os.lseek(fd, offset, os.SEEK_SET)
-        return os.read(fd, most)
 
 
 def pieces_of(at: FileRange, buffer: memoryview) -> Iterator[memoryview]:

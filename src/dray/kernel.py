@@ -10,6 +10,7 @@ import os
 import stat
 import struct
 import sys
+import threading
 from typing import Any
 
 try:
@@ -153,6 +154,28 @@ def lock(fd: int) -> None:
     """Wait for the exclusive lock of an open file or directory; closing it gives the lock back."""
     if fcntl is not None:
         fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+POSITION = threading.Lock()
+"""Held while a position is used: where there is no pread, threads that share a descriptor share it."""
+
+
+def read_at(fd: int, most: int, offset: int) -> bytes:
+    """Return at most ``most`` bytes from ``offset`` on; none at the end of the file."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, most, offset)
+    with POSITION:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, most)
+
+
+def read_some(fd: int, view: memoryview, offset: int) -> int:
+    """Read into ``view`` and return how many bytes; 0 at the end of the file."""
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, [view], offset)
+    data = read_at(fd, len(view), offset)
+    view[: len(data)] = data
+    return len(data)
 
 
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))}
