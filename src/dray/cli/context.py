@@ -55,17 +55,24 @@ class App:
         )
         return Display(self.choices.output, self.out, self.err, look)
 
+    def can_ask(self) -> bool:
+        """Say whether somebody is there to answer a question."""
+        return sys.stdin.isatty() and self.err.isatty()
+
     def progress(self, title: str) -> "Progress":
         """Return a context manager that shows how the work goes; give it to what moves as its report."""
         from dray.cli.progress import choose
 
         return choose(title, self.display)
 
-    def run(self, story: "Story[T]", resume: str = "run the same command again to go on") -> T:
-        """Run an asynchronous story with two-stage Ctrl-C; a stop asked for ends the command with exit code 130."""
+    def run(self, story: "Story[T]", resume: str | None = "run the same command again to go on") -> T:
+        """Run an asynchronous story with two-stage Ctrl-C; one that was asked to stop ends with exit code 130.
+
+        ``resume`` tells the user how to go on; None is for stories that have no other end than Ctrl-C.
+        """
         from dray.cli.interrupt import run
 
-        self.resume, before = resume, self.resume
+        before, self.resume = self.resume, resume
         value, stopped = run(story, self.display.warn)
         self.resume = resume if stopped else before
         return value

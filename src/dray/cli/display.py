@@ -1,10 +1,11 @@
 """The one way to show results: text, tables, JSON and JSON lines from the same values."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Any, NamedTuple, TextIO, TypeVar
+from types import TracebackType
+from typing import Any, NamedTuple, TextIO
 from unicodedata import combining, east_asian_width
 
 import msgspec
@@ -14,7 +15,6 @@ from dray.clock import Clock, SystemClock
 from dray.errors import DrayError
 from dray.model.names import printable
 
-V = TypeVar("V")
 SCHEMA = 1
 """Version of everything printed with --json and --jsonl; raised when a member changes its meaning or goes away."""
 
@@ -65,45 +65,44 @@ class Display:
     def record(self, kind: str, value: object, fields: Sequence[Column]) -> None:
         """Show one value: a line a field, or one document ``{"v", "kind", "data"}``."""
         if self.output == "json":
-            self._print(dumps({"v": SCHEMA, "kind": kind, "data": plain(value)}))
+            self.line(dumps({"v": SCHEMA, "kind": kind, "data": plain(value)}))
         elif self.output == "jsonl":
             self.event(kind, value)
         else:
-            self._fields(value, fields)
+            self.describe(value, fields)
 
-    def rows(
-        self,
-        kind: str,
-        items: Iterable[object],
-        columns: Sequence[Column],
-        *,
-        empty: str = "",
-        summary: Callable[[], object] | None = None,
-    ) -> int:
-        """Show a list as it arrives and return how many there were.
+    def rows(self, kind: str, items: Iterable[object], columns: Sequence[Column], empty: str = "") -> int:
+        """Show a list and return how many there were; see ``listing``."""
+        with self.listing(kind, columns, empty) as listing:
+            for item in items:
+                listing.add(item)
+        return listing.shown
 
-        A table, or one document ``{"v", "kind", "items", "data"}``, or an event ``kind`` each. ``summary`` makes the
-        value that ends a document (``data``) or the events (``kind.summary``); in text the caller says it in words.
+    def listing(self, kind: str, columns: Sequence[Column], empty: str = "") -> "Listing":
+        """Begin a list that is shown as its items are added: a context manager.
+
+        A table (or the note ``empty``), or one document ``{"v", "kind", "items", "data"}``, or an event ``kind`` each.
         """
-        if self.output == "text":
-            return self._table(items, columns, empty)
-        if self.output == "json":
-            return self._document(kind, items, summary)
-        shown = _each(items, lambda item: self.event(kind, item))
-        if summary:
-            self.event(f"{kind}.summary", summary())
-        return shown
+        forms: dict[Output, Callable[[Display, str, Sequence[Column], str], Listing]]
+        forms = {"text": Table, "json": Document, "jsonl": Events}
+        return forms[self.output](self, kind, columns, empty)
 
     def event(self, kind: str, value: object) -> None:
         """Print one event ``{"v", "t", "event", ...}`` as a line; nothing but with --jsonl."""
         if self.output == "jsonl":
             head = {"v": SCHEMA, "t": round(self._clock.wall(), 3), "event": kind}
-            self._print(dumps({**head, **plain(value)}))
+            self.line(dumps({**head, **plain(value)}))
 
     def text(self, line: str) -> None:
         """Print one line of result, in text mode only; names in it are made safe."""
         if self.output == "text":
-            self._print(printable(line))
+            self.line(printable(line))
+
+    def describe(self, value: object, fields: Sequence[Column]) -> None:
+        """Show one value as a line a field, in text mode only."""
+        wide = max((width(field.title) for field in fields), default=0)
+        for field in fields if self.output == "text" else ():
+            self.line(f"{_pad(field.title, wide - width(field.title), False)}  {field.cell(value)}")
 
     def note(self, text: str) -> None:
         """Tell something on stderr, unless the user asked for quiet."""
@@ -114,42 +113,122 @@ class Display:
         """Tell something on stderr that must not be missed."""
         print(f"dray: {printable(text)}", file=self.err, flush=True)
 
-    def _fields(self, value: object, fields: Sequence[Column]) -> None:
-        wide = max((width(field.title) for field in fields), default=0)
-        for field in fields:
-            self._print(f"{_pad(field.title, wide - width(field.title), False)}  {field.cell(value)}")
-
-    def _document(self, kind: str, items: Iterable[object], summary: Callable[[], object] | None) -> int:
-        shown = 0
-        self._print(f'{{"v": {SCHEMA}, "kind": {dumps(kind)}, "items": [')
-        for shown, item in enumerate(items, 1):
-            self._print(("," if shown > 1 else " ") + dumps(plain(item)))
-        self._print(f'], "data": {dumps(plain(summary()))}}}' if summary else "]}")
-        return shown
-
-    def _table(self, items: Iterable[object], columns: Sequence[Column], empty: str) -> int:
-        cells = ([column.cell(item) for column in columns] for item in items)
-        first = list(islice(cells, PAGE))
-        if not first:
-            self.note(empty)
-            return 0
-        head = [column.title for column in columns]
-        widths = [max(map(width, column)) for column in zip(head, *first, strict=True)]
-        self._print(_line(head, widths, columns))
-        return _each(chain(first, cells), lambda row: self._print(_line(row, widths, columns)))
-
-    def _print(self, line: str) -> None:
-        print(line, file=self.out)
+    def line(self, text: str) -> None:
+        """Write one finished line of output."""
+        # One write a line: the thread that shows progress writes here, too.
+        self.out.write(text + "\n")
         if self.output == "jsonl":
             self.out.flush()
 
 
-def _each(items: Iterable[V], act: Callable[[V], None]) -> int:
-    number = 0
-    for item in items:
-        act(item)
-        number += 1
-    return number
+class Listing(ABC):
+    """A list that is shown while it grows, so that its length does not matter."""
+
+    def __init__(self, display: Display, kind: str, columns: Sequence[Column], empty: str) -> None:
+        self.display, self.kind, self.columns, self.empty = display, kind, columns, empty
+        self.shown = 0
+
+    def __enter__(self) -> "Listing":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.end(complete=error is None)
+
+    def add(self, item: object) -> None:
+        """Show one more item."""
+        self.shown += 1
+        self.show(item)
+
+    @abstractmethod
+    def show(self, item: object) -> None:
+        """Show one item."""
+
+    @abstractmethod
+    def summary(self, value: object) -> None:
+        """Say the value that sums the list up, before it ends; in text the caller says it in words."""
+
+    @abstractmethod
+    def end(self, complete: bool) -> None:
+        """End the list; ``complete`` is False when an error cut it short."""
+
+
+class Table(Listing):
+    """Columns as wide as the first PAGE rows need."""
+
+    def __init__(self, display: Display, kind: str, columns: Sequence[Column], empty: str) -> None:
+        super().__init__(display, kind, columns, empty)
+        self._first: list[list[str]] = []
+        self._widths: list[int] = []
+
+    def show(self, item: object) -> None:
+        """Keep the first rows, print the later ones."""
+        row = [column.cell(item) for column in self.columns]
+        if self._widths:
+            self.display.line(_line(row, self._widths, self.columns))
+        else:
+            self._first.append(row)
+            if len(self._first) == PAGE:
+                self._begin()
+
+    def summary(self, value: object) -> None:
+        """Leave it to the caller's words."""
+
+    def end(self, complete: bool) -> None:
+        """Print what is left."""
+        if self._first and not self._widths:
+            self._begin()
+        elif complete and not self.shown and self.empty:
+            self.display.note(self.empty)
+
+    def _begin(self) -> None:
+        rows = [[column.title for column in self.columns], *self._first]
+        self._widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            self.display.line(_line(row, self._widths, self.columns))
+
+
+class Document(Listing):
+    """One JSON document, an item a line."""
+
+    def __init__(self, display: Display, kind: str, columns: Sequence[Column], empty: str) -> None:
+        super().__init__(display, kind, columns, empty)
+        self._tail: dict[str, object] = {}
+
+    def show(self, item: object) -> None:
+        """Print one item."""
+        self.display.line((self._head() if self.shown == 1 else ",") + dumps(plain(item)))
+
+    def summary(self, value: object) -> None:
+        """Keep it for the end."""
+        self._tail["data"] = plain(value)
+
+    def end(self, complete: bool) -> None:
+        """Close the document; one that was cut short says so, one that never began is left out."""
+        if not complete:
+            self._tail["incomplete"] = True
+        if complete or self.shown:
+            tail = "".join(f", {dumps(name)}: {dumps(value)}" for name, value in self._tail.items())
+            self.display.line(f"{'' if self.shown else self._head()}]{tail}}}")
+
+    def _head(self) -> str:
+        return f'{{"v": {SCHEMA}, "kind": {dumps(self.kind)}, "items": ['
+
+
+class Events(Listing):
+    """One event an item."""
+
+    def show(self, item: object) -> None:
+        """Print the event."""
+        self.display.event(self.kind, item)
+
+    def summary(self, value: object) -> None:
+        """Print the event ``kind.summary``."""
+        self.display.event(f"{self.kind}.summary", value)
+
+    def end(self, complete: bool) -> None:
+        """Print nothing more."""
 
 
 def _text(cell: object) -> str:
@@ -182,7 +261,7 @@ def _plain_other(value: object) -> object:
         return str(value)
     if isinstance(value, DrayError):
         return {"code": value.code, "message": value.message, "item": value.item, "hint": value.hint}
-    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def dumps(value: object) -> str:

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TypeVar
 
@@ -37,6 +37,11 @@ class Stop:
     def asked(self) -> bool:
         """Say whether the first press has happened."""
         return self.event.is_set()
+
+    async def wait(self, seconds: float) -> None:
+        """Sleep, but not beyond the first press."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.event.wait(), seconds)
 
 
 Story = Callable[[Stop], Coroutine[None, None, T]]

@@ -30,11 +30,19 @@ def main(args: Sequence[str] | None = None, app: App | None = None) -> int:
     console.prepare()
     app = app or App()
     try:
+        _know_powershell(app)
         code = root().main(args, prog_name="dray", standalone_mode=False, obj=app)
         app.out.flush()
     except BaseException as error:
         return _ended(app, error)
     return _interrupted(app) if app.resume else code or OK
+
+
+def _know_powershell(app: App) -> None:
+    if app.environ.get("_DRAY_COMPLETE", "").startswith("powershell"):
+        from dray.cli import powershell
+
+        powershell.register()
 
 
 def _ended(app: App, error: BaseException) -> int:

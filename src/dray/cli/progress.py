@@ -46,6 +46,10 @@ class Progress(ABC):
         """Count a file as done."""
         self.meter.ended(outcome.path, outcome.kind == "failed", outcome.size)
 
+    def at(self, files: int, nbytes: int, failed: int = 0) -> None:
+        """Say how much is done in all, for work that is counted elsewhere."""
+        self.meter.files, self.meter.bytes, self.meter.failed = files, nbytes, failed
+
     def reading(self) -> Reading:
         """Return how it stands now."""
         return self.meter.read(self.clock.monotonic())

@@ -61,7 +61,7 @@ def command(app: App, url: str | None) -> None:
 def _token(app: App) -> str:
     if app.choices.token_file:
         return read_secret(Path(app.choices.token_file).expanduser())
-    if sys.stdin.isatty():
+    if app.can_ask():
         return str(click.prompt("token", hide_input=True, err=True)).strip()
     text = sys.stdin.readline().strip()
     if not text:
