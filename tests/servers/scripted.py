@@ -37,7 +37,7 @@ Handler = Callable[[Received], Answer]
 class ScriptedServer:
     """Remembers every request and answers each with what ``handler`` returns.
 
-    ``early`` answers before the body is read; ``hang`` holds answers back until it is set.
+    ``early`` answers before the body is read; ``hang`` holds answers back until it is set; ``arrived`` counts requests.
     """
 
     def __init__(self, handler: Handler, *, early: bool = False, cut_after: int | None = None) -> None:
@@ -45,6 +45,7 @@ class ScriptedServer:
         self.early = early
         self.cut_after = cut_after
         self.requests: list[Received] = []
+        self.arrived = threading.Semaphore(0)
         self.hang = threading.Event()
         self.hang.set()
         self._connections: list[socket.socket] = []
@@ -78,6 +79,7 @@ class ScriptedServer:
                 body = b"" if self.early else stream.read(length)
                 request = Received(method, path, headers, body, number)
                 self.requests.append(request)
+                self.arrived.release()
                 self.hang.wait()
                 if not self._answer(connection, self.handler(request)):
                     break

@@ -1,0 +1,172 @@
+"""Our own server as a place (docs/api.md): staged by batches, sent by dray_bytes, proved by the server's worker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from dray.client.api import Api
+from dray.client.http import Moved
+from dray.clock import Clock
+from dray.errors import DrayError
+from dray.model import views
+from dray.model.values import Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged, Value
+from dray.transports.base import Failure, Piece
+from dray.transports.dray_bytes import Fetcher, Lines, Plan, Sender
+from dray.transports.dray_shapes import (
+    View,
+    Views,
+    complete_item,
+    entry_of,
+    entry_of_file,
+    not_gone,
+    number,
+    open_uploads,
+    proof_of,
+    stage_file,
+    staged_of,
+)
+from dray.transports.together import in_batches, together
+
+WAIT = 20.0
+"""Seconds a question for a verdict may stay open."""
+PAUSE = 0.2
+"""Seconds between two such questions, for a server that is stopping answers at once."""
+
+
+class DraySettings(Value, frozen=True):
+    """Where to and how: ``patience`` is how many seconds the server may take to verify a batch."""
+
+    dataset: str
+    create: bool = True
+    parallel: int = 4
+    patience: float = 600.0
+
+
+class DrayTransport:
+    """One dataset of a Dray server; the connections belong to whoever made the ``Api``."""
+
+    def __init__(self, api: Api, settings: DraySettings, clock: Clock, on_wire: Moved | None = None) -> None:
+        self._api = api
+        self._settings = settings
+        self._clock = clock
+        self._on_wire = on_wire
+
+    @asynccontextmanager
+    async def connect(self) -> "AsyncIterator[DraySession]":
+        """Begin a session; what is staged stays for the next one."""
+        lines = Lines(self._api, self._settings.parallel, self._clock, self._on_wire)
+        yield DraySession(lines, self._settings)
+
+
+class DraySession:
+    """A ref is the number of an upload; for ``read`` it is that of a file version, which is the tag of its entry.
+
+    The server verifies, publishes and records in one go: ``verify`` waits for its verdict and ``publish`` only says
+    what was published.
+    """
+
+    def __init__(self, lines: Lines, settings: DraySettings) -> None:
+        self.limits = Limits(in_flight=settings.parallel)
+        self._api = lines.api
+        self._clock = lines.clock
+        self._settings = settings
+        self._plans: dict[Ref, Plan] = {}
+        self._views: dict[Ref, views.UploadView] = {}
+        self._sender = Sender(lines, self._plans)
+        self._fetcher = Fetcher(lines)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """Yield the newest published version of each file."""
+        query = [("dataset", self._settings.dataset), ("prefix", prefix), ("version", "current")]
+        async for view in self._api.files(query):
+            if view.published is not None:
+                yield entry_of_file(view)
+
+    async def stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
+        """Register the files and open or resume an upload for each."""
+        answers = await in_batches(landings, self._stage)
+        for answer in answers:
+            if isinstance(answer, Staged) and answer.ref:
+                self._plans[answer.ref] = Plan(answer.size, answer.part_size, frozenset(h.number for h in answer.held))
+        return answers
+
+    async def write(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
+        """Send whole files in bundles and parts to their URLs, ``in_flight`` connections at most."""
+        await together(self._learn(ref) for ref in {piece.ref for piece in pieces} - self._plans.keys())
+        return await self._sender.send(pieces)
+
+    async def read(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
+        """Fetch small whole files in bundles, ranges of others from signed URLs."""
+        return await self._fetcher.fetch(pieces)
+
+    async def verify(self, claims: Sequence[Claim]) -> Sequence[Proof | Failure]:
+        """Hand the claims over and wait for the server's verdict of each."""
+        answers = await self._verdicts(await in_batches(claims, self._complete))
+        return [self._proved(claim.ref, answer) for claim, answer in zip(claims, answers, strict=True)]
+
+    async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
+        """Say what was published."""
+        missing = [ref for ref in staged if ref not in self._views]
+        found: dict[Ref, View] = {
+            **self._views,
+            **dict(zip(missing, await in_batches(missing, self._look), strict=True)),
+        }
+        self._forget(staged)
+        return [entry_of(found[ref]) for ref in staged]
+
+    async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
+        """Cancel uploads; one that is gone, or that ended without being accepted, holds nothing."""
+        self._forget(refs)
+        return await in_batches(refs, self._cancel)
+
+    def _forget(self, refs: Sequence[Ref]) -> None:
+        for ref in refs:
+            self._plans.pop(ref, None)
+            self._views.pop(ref, None)
+
+    async def _stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
+        files = [stage_file(landing) for landing in landings]
+        request = views.StageRequest(dataset=self._settings.dataset, files=files, create=self._settings.create)
+        answers = await self._api.stage(request)
+        return [
+            answer if isinstance(answer, DrayError) else staged_of(landing, answer)
+            for landing, answer in zip(landings, answers, strict=True)
+        ]
+
+    async def _learn(self, ref: Ref) -> None:
+        """Find out what was planned for an upload that another session staged."""
+        (view,) = await self._look([ref])
+        if isinstance(view, DrayError):
+            raise view
+        parts = await self._api.held_parts(number(ref))
+        self._plans[ref] = Plan(view.size, parts.part_size, frozenset(held.number for held in parts.held))
+
+    async def _complete(self, claims: Sequence[Claim]) -> Views:
+        return await self._api.complete(views.CompleteRequest(items=[complete_item(claim) for claim in claims]), WAIT)
+
+    async def _look(self, refs: Sequence[Ref]) -> Views:
+        return await self._api.uploads([number(ref) for ref in refs])
+
+    async def _verdicts(self, answers: Views) -> Views:
+        """Ask again for uploads without a verdict, until all have one or patience is at its end."""
+        until = self._clock.monotonic() + self._settings.patience
+        while (waiting := open_uploads(answers)) and self._clock.monotonic() < until:
+            await asyncio.sleep(PAUSE)
+            fresh = await in_batches(list(waiting.values()), self._wait)
+            for index, answer in zip(waiting, fresh, strict=True):
+                answers[index] = answer
+        return answers
+
+    async def _wait(self, ids: Sequence[int]) -> Views:
+        return await self._api.uploads(ids, WAIT)
+
+    def _proved(self, ref: Ref, answer: View) -> Proof | Failure:
+        if isinstance(answer, DrayError):
+            return answer
+        if answer.state == "accepted":
+            self._views[ref] = answer
+        return proof_of(ref, answer)
+
+    async def _cancel(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
+        request = views.CancelRequest(items=[views.CancelItem(upload=number(ref)) for ref in refs])
+        return [not_gone(answer) for answer in await self._api.cancel(request)]

@@ -1,0 +1,106 @@
+"""Between the shapes on the wire (model/views.py) and the values of the seam."""
+
+from collections.abc import Sequence
+
+from dray.errors import Conflict, DrayError, IntegrityFailure, NotFound, Permanent, PieceDamaged, Temporary
+from dray.model import views
+from dray.model.checksum import Checksum
+from dray.model.names import RemotePath
+from dray.model.states import final
+from dray.model.values import Claim, Entry, Held, Landing, Proof, Receipt, Ref, Staged
+from dray.transports.base import Failure, Piece
+
+View = views.UploadView | DrayError
+Views = list[View]
+
+
+def number(ref: Ref) -> int:
+    """Return the number that a ref of ours stands for, or raise NotFound."""
+    if not (ref.isascii() and ref.isdigit()):
+        raise NotFound("there is no such upload", item=ref)
+    return int(ref)
+
+
+def stage_file(landing: Landing) -> views.StageFile:
+    """Return what the server is asked to stage."""
+    return views.StageFile(
+        path=landing.path,
+        size=landing.size,
+        version=landing.version,
+        source=landing.source,
+        checksum=str(landing.checksum) if landing.checksum else None,
+        mtime_ns=landing.mtime_ns,
+        on_exists=landing.on_exists,
+    )
+
+
+def staged_of(landing: Landing, upload: views.StagedUpload) -> Staged:
+    """Return the server's answer to a landing."""
+    return Staged(
+        ref=Ref(str(upload.upload or "")),
+        path=landing.path,
+        size=landing.size,
+        part_size=upload.part_size,
+        held=tuple(Held(h.number, h.offset, h.length, int(h.crc32c, 16)) for h in upload.held),
+        done=upload.done,
+        hash_first=upload.hash_first,
+    )
+
+
+def receipt_of(piece: Piece, crc32c: int, answer: views.PartReceipt | DrayError) -> Receipt | Failure:
+    """Return the receipt of a piece, or a failure when the server took other bytes than were meant."""
+    if isinstance(answer, DrayError):
+        return answer
+    if (answer.length, answer.crc32c) != (piece.at.length, f"{crc32c:08x}"):
+        return PieceDamaged(f"the server received {answer.length} bytes with crc32c {answer.crc32c}")
+    return Receipt(piece.ref, piece.number, answer.length, crc32c, answer.level)
+
+
+def complete_item(claim: Claim) -> views.CompleteItem:
+    """Return what the server is told of a whole file."""
+    return views.CompleteItem(upload=number(claim.ref), size=claim.size, checksum=str(claim.checksum))
+
+
+def open_uploads(answers: Sequence[View]) -> dict[int, int]:
+    """Return the numbers of the uploads that have no verdict yet, by their place among the answers."""
+    views_of = ((index, answer) for index, answer in enumerate(answers) if isinstance(answer, views.UploadView))
+    return {index: view.upload for index, view in views_of if not final("upload", view.state)}
+
+
+def proof_of(ref: Ref, view: views.UploadView) -> Proof | Failure:
+    """Return what the server found where the bytes stay, or why there is nothing to prove."""
+    proof = view.proof
+    if proof is not None:
+        return Proof(ref, proof.size, Checksum.parse(proof.checksum), proof.tag, proof.by, proof.level)
+    if not final("upload", view.state):
+        return Temporary(f"sent, but not verified yet: {view.reason or 'the server has not come to it'}")
+    kind = _ENDED.get(view.state, Conflict)
+    return kind(f"the upload is {view.state}: {view.reason}", hint="run the same command again to send it anew")
+
+
+_ENDED: dict[str, type[DrayError]] = {"rejected": IntegrityFailure, "failed": Permanent}
+
+
+def entry_of(view: View) -> Entry | Failure:
+    """Return the published file of an upload, or a failure when it is not accepted."""
+    if isinstance(view, DrayError):
+        return view
+    if view.state != "accepted" or view.proof is None:
+        return Conflict(f"the upload is {view.state}, not accepted", item=view.path)
+    checksum = Checksum.parse(view.proof.checksum)
+    updated = round(view.updated * 1e9)
+    return Entry(RemotePath(view.path), view.size, updated, checksum, str(view.file), view.version_number)
+
+
+def not_gone(view: View) -> Failure | None:
+    """Return why an upload still holds something after it was cancelled, or None."""
+    if isinstance(view, DrayError):
+        return None if isinstance(view, NotFound) else view
+    return Conflict("it is accepted and published already", item=view.path) if view.state == "accepted" else None
+
+
+def entry_of_file(view: views.FileView) -> Entry:
+    """Return a file of the catalogue; its tag is the ref for reading it."""
+    checksum = Checksum.parse(view.checksum) if view.checksum else None
+    mtime_ns = view.mtime_ns if view.mtime_ns is not None else round((view.published or view.created) * 1e9)
+    return Entry(RemotePath(view.path), view.size, mtime_ns, checksum, str(view.file), view.version_number)
