@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import types
 import urllib.request
 import uuid
 
@@ -36,6 +37,7 @@ OS_NAMES = (
     *("setgid", "setsid", "setuid", "setxattr", "splice", "statvfs", "sync", "uname", "wait4", "waitid"),
 )
 SIGNALS = ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGUSR1", "SIGUSR2", "setitimer")
+WINDOWS_ONLY = ("msvcrt", "winreg")
 SOCKET_NAMES = ("AF_UNIX", "SO_REUSEPORT", "socketpair", "sendmsg")
 
 
@@ -46,6 +48,7 @@ def hide() -> None:
         for name in names:
             if hasattr(owner, name):
                 delattr(owner, name)
+    sys.modules.update({name: types.ModuleType(name) for name in WINDOWS_ONLY})
     sys.platform = "win32"
 
 
