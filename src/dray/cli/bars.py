@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dray.cli import format
 from dray.cli.display import Display
-from dray.cli.progress import PHASES, Progress, amounts, doing
+from dray.cli.gauge import PHASES, Progress, amounts, doing
 from dray.clock import Clock
 from dray.model.names import printable
 

@@ -10,8 +10,8 @@ from dray.cli.choices import Choices
 
 if TYPE_CHECKING:
     from dray.cli.display import Display
+    from dray.cli.gauge import Progress
     from dray.cli.interrupt import Story
-    from dray.cli.progress import Progress
     from dray.config.load import Loaded
     from dray.config.settings import Settings
 

@@ -26,11 +26,13 @@ class Column(NamedTuple):
     """One column of a table, or one line of a record.
 
     ``of`` is the name of an attribute (or key) of the value, or a function that makes the cell from the value.
+    A table whose columns (but the last) have a ``width`` is printed row by row instead of when its widths are known.
     """
 
     title: str
     of: str | Callable[[Any], object]
     right: bool = False
+    width: int = 0
 
     def cell(self, value: object) -> str:
         """Return the text of this column for ``value``."""
@@ -163,13 +165,13 @@ class Table(Listing):
         self._widths: list[int] = []
 
     def show(self, item: object) -> None:
-        """Keep the first rows, print the later ones."""
+        """Keep the first rows until the widths are known, print the later ones."""
         row = [column.cell(item) for column in self.columns]
         if self._widths:
             self.display.line(_line(row, self._widths, self.columns))
         else:
             self._first.append(row)
-            if len(self._first) == PAGE:
+            if len(self._first) == PAGE or all(column.width for column in self.columns[:-1]):
                 self._begin()
 
     def summary(self, value: object) -> None:
@@ -184,7 +186,8 @@ class Table(Listing):
 
     def _begin(self) -> None:
         rows = [[column.title for column in self.columns], *self._first]
-        self._widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+        needed = [max(map(width, column)) for column in zip(*rows, strict=True)]
+        self._widths = [column.width or wide for column, wide in zip(self.columns, needed, strict=True)]
         for row in rows:
             self.display.line(_line(row, self._widths, self.columns))
 

@@ -3,11 +3,14 @@
 import difflib
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from dray.cli.table import Entry, Section
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class LazyGroup(click.Group):
@@ -42,7 +45,9 @@ class LazyGroup(click.Group):
             formatter.write("".join(f"  {line}\n" for line in ROOT_EXAMPLES))
         formatter.write("\nEach command has --help of its own. Exit codes: docs/cli.md.\n")
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
         names = [CompletionItem(e.name, help=e.help) for e in self.entries.values() if e.name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
 

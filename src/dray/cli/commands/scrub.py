@@ -11,8 +11,8 @@ from dray.cli.commands.ls import FILES
 from dray.cli.context import App
 from dray.cli.display import Column
 from dray.cli.exits import INTEGRITY, OK, PARTIAL, PERMANENT, TIME_UP
+from dray.cli.gauge import Progress
 from dray.cli.interrupt import Stop
-from dray.cli.progress import Progress
 from dray.cli.reach import Reached, reach
 from dray.clock import SystemClock
 from dray.config.parse import parse_duration
