@@ -214,8 +214,11 @@ class Folder:
 
     def scan(self) -> list[tuple[str, os.stat_result]]:
         """Return what is in it, by name, links not followed; what vanishes meanwhile is left out."""
-        names = os.listdir(self.full if self.fd is None else self.fd)
-        return [(name, seen) for name in sorted(names) if (seen := self.stat(name)) is not None]
+        return [(name, seen) for name in self.names() if (seen := self.stat(name)) is not None]
+
+    def names(self) -> list[str]:
+        """Return the names in it, in order."""
+        return sorted(os.listdir(self.full if self.fd is None else self.fd))
 
 
 class Root:
