@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from dray.api.operation import Operation
+from dray.api.operation import Described
 from dray.api.problems import MEDIA_TYPE, title
 from dray.errors import DrayError
 from dray.model.views import Failed, Problem
@@ -21,7 +21,7 @@ KEY = {
 }
 
 
-def document(operations: Sequence[Operation], version: str) -> Json:
+def document(operations: Sequence[Described], version: str) -> Json:
     """Return the whole document."""
     schemas, components = _schemas(operations)
     paths: Json = {}
@@ -38,7 +38,7 @@ def document(operations: Sequence[Operation], version: str) -> Json:
     }
 
 
-def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Json], Json]:
+def _schemas(operations: Iterable[Described]) -> tuple[dict[Any, Json], Json]:
     kinds: list[Any] = [Problem, Failed]
     for operation in operations:
         kinds += [kind for kind in (operation.body, operation.answer) if isinstance(kind, type)]
@@ -47,12 +47,12 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Json], Json]:
     return dict(zip(unique, schemas, strict=True)), components
 
 
-def _describe(operation: Operation, schemas: dict[Any, Json]) -> Json:
+def _describe(operation: Described, schemas: dict[Any, Json]) -> Json:
     described: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": parameters(operation),
-        "responses": {str(operation.status): _answer(operation, schemas)} | _problems(operation),
+        "responses": {str(operation.status): _answer(operation, schemas)} | _others(operation) | _problems(operation),
     }
     if operation.body is not None:
         described["requestBody"] = {"required": True, "content": _content(operation.takes, operation.body, schemas)}
@@ -66,15 +66,15 @@ def _content(media: str, kind: Any, schemas: dict[Any, Json]) -> Json:
     return {media: {"schema": schemas[kind] if isinstance(kind, type) else kind}}
 
 
-def parameters(operation: Operation) -> list[Json]:
+def parameters(operation: Described) -> list[Json]:
     """Return the parameters of the path, the query and the headers."""
     (where,), components = msgspec.json.schema_components([operation.where], ref_template=REF)
     properties = components[where["$ref"].rpartition("/")[2]]["properties"]
     found = [_parameter(name, schema, operation) for name, schema in properties.items()]
-    return found + ([KEY] if operation.method == "POST" else []) + list(operation.headers)
+    return found + ([KEY] if operation.repeatable else []) + list(operation.headers)
 
 
-def _parameter(name: str, schema: Json, operation: Operation) -> Json:
+def _parameter(name: str, schema: Json, operation: Described) -> Json:
     in_path = name in operation.in_path
     schema = _without_null(schema)
     found: Json = {"name": name, "in": "path" if in_path else "query", "required": in_path, "schema": schema}
@@ -91,7 +91,7 @@ def _without_null(schema: Json) -> Json:
     return dict(kind)
 
 
-def _answer(operation: Operation, schemas: dict[Any, Json]) -> Json:
+def _answer(operation: Described, schemas: dict[Any, Json]) -> Json:
     schema = schemas[operation.answer] if isinstance(operation.answer, type) else operation.answer
     if operation.batch:
         schema = {
@@ -102,7 +102,14 @@ def _answer(operation: Operation, schemas: dict[Any, Json]) -> Json:
     return {"description": operation.summary, "content": {operation.gives: {"schema": schema}}}
 
 
-def _problems(operation: Operation) -> Json:
+def _others(operation: Described) -> Json:
+    return {
+        str(status): {"description": meaning} | ({"content": {media: {"schema": operation.answer}}} if media else {})
+        for status, meaning, media in operation.also
+    }
+
+
+def _problems(operation: Described) -> Json:
     by_status: dict[int, list[type[DrayError]]] = {}
     for kind in operation.all_problems():
         by_status.setdefault(kind.status, []).append(kind)

@@ -10,14 +10,34 @@ from msgspec import inspect
 from starlette.requests import ClientDisconnect, Request
 
 from dray.api.problems import MediaRefused
-from dray.errors import Disconnected, LimitReached, NotFound, Refused, UsageError
+from dray.errors import Disconnected, LimitReached, NotFound, Refused, Unauthenticated, UsageError
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 LARGEST_JSON = 4 << 20
 """Bytes of a JSON body."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _MISFIT = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<where>.*)`$", re.DOTALL)
+
+
+def bearer(request: Request) -> str:
+    """Return the token of the Authorization header."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthenticated("no token was given", hint="send Authorization: Bearer dray_...")
+    return secret.strip()
+
+
+def base_url(request: Request, configured: str | None) -> str:
+    """Return the address of this server as the caller knows it, without trailing slash."""
+    if configured:
+        return configured.rstrip("/")
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        raise UsageError("the Host header names no host")
+    return f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}"
 
 
 async def read_json(request: Request) -> bytes:
@@ -65,16 +85,16 @@ def _misfit(error: msgspec.ValidationError) -> tuple[str, str]:
     return (found["what"], found["where"]) if found else (str(error), "")
 
 
-class Parameters(Generic[T]):
+class Parameters(Generic[S]):
     """Reads the parameters of path and query as one value of ``kind``; names in the path are fields like the others."""
 
-    def __init__(self, kind: type[T], in_path: Iterable[str]) -> None:
+    def __init__(self, kind: type[S], in_path: Iterable[str]) -> None:
         self.kind = kind
         types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
         self._path = {name: types[name] for name in in_path}
         self._query = {name: _is_list(kind) for name, kind in types.items() if name not in self._path}
 
-    def read(self, path: Mapping[str, str], query: bytes) -> T:
+    def read(self, path: Mapping[str, str], query: bytes) -> S:
         """Raise NotFound where a path cannot exist, UsageError where the query is wrong."""
         found: dict[str, object] = {**path, **self._read_query(query)}
         for name, kind in self._path.items():

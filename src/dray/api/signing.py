@@ -1,7 +1,7 @@
 """Signed URLs: the right to PUT one part or GET one file, for a few minutes, without a token.
 
-The signature is HMAC-SHA256 over the method, the path and every parameter, so a URL is good for exactly one thing. It names
-the token it was made for by number, so that it dies with that token.
+The signature is HMAC-SHA256 over the method, the path and every parameter, so a URL is good for exactly one thing.
+It names the token it was made for by number, so that it dies with that token.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ class Signer:
         query = urlencode(sorted({**numbers, "expires": int(expires)}.items()))
         return f"{path}?{query}&signature={self._signature(method, path, query)}"
 
-    def check(self, method: str, path: str, query: str, now: float) -> dict[str, int]:
+    def check(self, method: str, path: str, query: bytes, now: float) -> dict[str, int]:
         """Return the numbers of a signed query, or raise Denied or Expired."""
-        signed, _, signature = query.rpartition("&signature=")
+        signed, _, signature = query.decode("latin-1").rpartition("&signature=")
         if not hmac.compare_digest(self._signature(method, path, signed).encode(), signature.encode()):
             raise Denied("this URL was not signed by this server for this request", hint="ask for a fresh URL")
         numbers = {name: int(value) for name, value in parse_qsl(signed)}
@@ -39,5 +39,5 @@ class Signer:
         return numbers
 
     def _signature(self, method: str, path: str, query: str) -> str:
-        text = "\n".join((method, path, query)).encode("utf-8", "surrogateescape")
+        text = "\n".join((method, path, query)).encode()
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()
