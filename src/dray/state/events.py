@@ -118,6 +118,13 @@ def newest(connection: Connection) -> Position:
     return Position(row.stamp, row.id) if row else BEGIN
 
 
+def latest(connection: Connection, limit: int, seen: Seen) -> Sequence[Row[Any]]:
+    """Return the newest events that may be read already, the newest first."""
+    order = [column.desc() for column in _order(connection)]
+    statement = _visible(_settled(connection, _named()), seen)
+    return connection.execute(statement.order_by(*order).limit(limit)).all()
+
+
 @lru_cache
 def _named() -> Select[Any]:
     subject = [datasets.c.name.label("dataset"), files.c.path, files.c.version_number]

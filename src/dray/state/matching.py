@@ -8,11 +8,11 @@ from sqlalchemy import ColumnElement, and_, false, func, or_
 
 def starts_with(column: ColumnElement[Any], prefix: str) -> ColumnElement[bool]:
     """Return the condition that ``column`` begins with ``prefix``, as a range that an index serves."""
-    after = _successor(prefix)
+    after = successor(prefix)
     return and_(column >= prefix, column < after) if after else column >= prefix
 
 
-def _successor(prefix: str) -> str:
+def successor(prefix: str) -> str:
     """Return the least text after all that begin with ``prefix``; empty when there is none."""
     for end in range(len(prefix), 0, -1):
         following = ord(prefix[end - 1]) + 1
