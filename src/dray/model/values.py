@@ -122,7 +122,7 @@ class Proof(Value):
 
 
 class Entry(Value):
-    """One file at a place, under its final name."""
+    """One file at a place, under its final name; ``ref`` names it in ``read``, ``verify`` and ``remove``."""
 
     path: RemotePath
     size: int
@@ -130,6 +130,7 @@ class Entry(Value):
     checksum: Checksum | None = None
     tag: str = ""
     version: int = 1
+    ref: Ref = Ref("")
 
 
 OutcomeKind = Literal["moved", "already", "failed"]

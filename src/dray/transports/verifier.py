@@ -1,0 +1,90 @@
+"""Reads again what a posix place holds, after it was made durable, and says what is there."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+
+from dray import fs
+from dray.errors import DrayError, NotFound, Refused
+from dray.model.checksum import Checksum
+from dray.model.names import RemotePath
+from dray.model.values import Claim, Proof
+from dray.transports.published import Published, each
+from dray.transports.refs import Target, published_of, tag_of, target_of
+from dray.transports.staging import Staging
+
+
+def sha256(fd: int, buffer: memoryview) -> tuple[int, Checksum]:
+    """Read a whole file and return its size and digest."""
+    digest, size = hashlib.sha256(), 0
+    while count := fs.read_into(fd, buffer, size):
+        digest.update(buffer[:count])
+        size += count
+        if count < len(buffer):
+            break
+    return size, Checksum("sha256", digest.hexdigest())
+
+
+class Verifier:
+    """Proves staged and published files. Calls block."""
+
+    def __init__(self, staging: Staging, published: Published, by: str) -> None:
+        self.staging = staging
+        self.published = published
+        self.by = by
+
+    def verify(self, claims: Sequence[Claim]) -> list[Proof | DrayError]:
+        """Make the files of all claims durable in as few calls as possible, then prove each."""
+        staged = [found for claim in claims if (found := self._staged(claim)) is not None]
+        try:
+            self.staging.sync(staged)
+        except OSError as error:
+            for target in staged:
+                self.staging.doubt(target)
+            raise fs.failure(error) from error
+        buffer = memoryview(bytearray(fs.BUFFER))
+        return each(claims, lambda claim: self._prove(claim, buffer))
+
+    def _staged(self, claim: Claim) -> Target | None:
+        if published_of(claim.ref) is not None:
+            return None
+        target = target_of(claim.ref)
+        return target if self.staging.stat(target) is not None else None
+
+    def _prove(self, claim: Claim, buffer: memoryview) -> Proof:
+        if claim.checksum.algorithm != "sha256":
+            raise Refused(f"{claim.checksum.algorithm} is not recomputed here", hint="claim a sha256")
+        known = published_of(claim.ref)
+        if known is not None:
+            return self._prove_published(claim, known[0], buffer)
+        target = target_of(claim.ref)
+        with self.staging.guard.take(target.name):
+            try:
+                fd = self.staging.folder(target).open_read(target.name)
+            except FileNotFoundError:
+                return self._prove_published(claim, target.path, buffer)
+            try:
+                proof = self._read(claim, fd, buffer)
+            finally:
+                os.close(fd)
+            self.published.note_verified(target, proof.tag)
+            return proof
+
+    def _prove_published(self, claim: Claim, path: RemotePath, buffer: memoryview) -> Proof:
+        """Prove the content under the final name or an older version, whichever has the claimed digest."""
+        first = None
+        for fd, folder, name in self.published.candidates(path, claim.size):
+            with fs.Folders(self.published.root) as folders:
+                folders.sync([(folder, name)])
+            proof = self._read(claim, fd, buffer)
+            if proof.checksum == claim.checksum:
+                return proof
+            first = first or proof
+        if first is None:
+            raise NotFound("nothing of this size is staged or published under this ref")
+        return first
+
+    def _read(self, claim: Claim, fd: int, buffer: memoryview) -> Proof:
+        fs.forget(fd)
+        size, checksum = sha256(fd, buffer)
+        return Proof(claim.ref, size, checksum, tag_of(os.fstat(fd)), self.by, "durable")
