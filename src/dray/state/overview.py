@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from dray.model.values import Value
 from dray.state.matching import any_of, starts_with, successor
@@ -52,7 +52,7 @@ def folder(connection: Connection, dataset: int, prefix: str, after: str, limit:
     return Listing(folders, found, None)
 
 
-def _paths(connection: Connection, dataset: int, prefix: str, place: str, limit: int) -> Sequence[Row[Any]]:
+def _paths(connection: Connection, dataset: int, prefix: str, place: str, limit: int) -> Sequence[Any]:
     wanted = select(files.c.id, files.c.path).where(files.c.dataset_id == dataset, CURRENT, files.c.path >= place)
     wanted = wanted.where(starts_with(files.c.path, prefix)) if prefix else wanted
     return connection.execute(wanted.order_by(files.c.path).limit(limit)).all()
