@@ -53,13 +53,14 @@ UPLOADER: Transitions = {
 }
 
 SIGHTING: Transitions = {
-    "settling": ("queued", "skipped", "gone"),
-    "queued": ("sending", "settling", "skipped", "gone"),
-    "sending": ("delivered", "queued", "failed", "settling", "skipped", "gone"),
-    "delivered": ("settling", "queued", "skipped", "gone"),
-    "failed": ("settling", "queued", "skipped", "gone"),
-    "skipped": ("settling", "queued", "gone"),
-    "gone": ("settling", "queued", "skipped"),
+    "settling": ("queued", "skipped", "refused", "gone"),
+    "queued": ("sending", "settling", "skipped", "refused", "gone"),
+    "sending": ("delivered", "queued", "failed", "settling"),
+    "delivered": ("settling", "queued", "skipped", "refused", "gone"),
+    "failed": ("settling", "queued", "skipped", "refused", "gone"),
+    "skipped": ("settling", "queued", "refused", "gone"),
+    "refused": ("settling", "queued", "skipped", "gone"),
+    "gone": ("settling", "queued", "skipped", "refused"),
 }
 """One file of a hot directory in the journal of its agent; a new version of it begins again at ``settling``."""
 

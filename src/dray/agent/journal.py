@@ -1,0 +1,308 @@
+"""The journal of one hot directory: what was seen of every file and how far it got, in a SQLite database of its own.
+
+Names are kept as the bytes that the file system has, so that even a name that Dray refuses has its row. ``since``
+and the ``due`` of settling files are monotonic seconds of this run, everything else is wall time.
+"""
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from dray.agent import schema
+from dray.errors import Conflict, DrayError, NoSpace, Permanent
+from dray.model.settle import Notice
+
+
+class Seen(NamedTuple):
+    """A version of a file as a directory scan tells it; ``inode`` is 0 where the platform does not say."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "Seen":
+        """Take what a look says; an inode number is cut to what SQLite holds."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & 0x7FFFFFFFFFFFFFFF)
+
+
+NOTHING = Seen(0, 0, 0, 0)
+"""Stands for a version where none was looked at: a folder that is left out."""
+
+
+class Row(NamedTuple):
+    """What the journal knows about one name of a folder."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    state: str
+    notice: Notice
+    since: float
+
+    @property
+    def seen(self) -> Seen:
+        """Return the version that was seen last."""
+        return Seen(*self[1:5])
+
+
+class Key(NamedTuple):
+    """Names one row: a folder (empty: the top) and a name in it."""
+
+    folder: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Return the path below the top."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+class Sighting(NamedTuple):
+    """What becomes of a row after a look; ``due`` says when it is looked at (settling) or sent (queued)."""
+
+    key: Key
+    seen: Seen
+    state: str
+    notice: Notice
+    since: float
+    due: float
+    reason: str
+
+
+class Queued(NamedTuple):
+    """A row that waits to be sent."""
+
+    key: Key
+    seen: Seen
+    attempt: int
+    tried: float | None
+
+
+class Ended(NamedTuple):
+    """How one sending ended: ``delivered`` with its checksum and tag, ``queued`` to be tried at ``due``, ``failed``."""
+
+    key: Key
+    state: str
+    reason: str = ""
+    due: float = 0.0
+    attempt: int = 0
+    tried: float | None = None
+    checksum: str | None = None
+    tag: str = ""
+
+
+class Stated(NamedTuple):
+    """One file with the reason for its state."""
+
+    key: Key
+    size: int
+    reason: str
+
+
+class Tally(NamedTuple):
+    """How many files, and how many bytes, are in one state for one reason, with one of them as an example."""
+
+    state: str
+    reason: str
+    files: int
+    bytes: int
+    example: Key
+
+
+class Journal:
+    """One open journal; used by one thread. Every method belongs into ``transaction``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with translated(path):
+            self._sql = sqlite3.connect(path, isolation_level=None, timeout=30.0, cached_statements=64)
+            self._sql.execute("PRAGMA journal_mode=WAL")
+            self._sql.execute("PRAGMA synchronous=FULL")
+            self._sql.execute("PRAGMA cache_size=-16384")
+            self._set_up()
+
+    def close(self) -> None:
+        """Close the database; what was not committed never happened."""
+        self._sql.close()
+
+    @property
+    def inside(self) -> bool:
+        """Say whether a transaction is open; an error of the disk ends it early."""
+        return self._sql.in_transaction
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Keep what is done inside a transaction apart: when it raises, nothing of it stays."""
+        with translated(self.path):
+            self._sql.execute("SAVEPOINT part")
+            try:
+                yield
+            except BaseException:
+                if self.inside:
+                    self._sql.execute("ROLLBACK TO part")
+                    self._sql.execute("RELEASE part")
+                raise
+            self._sql.execute("RELEASE part")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit, durably, what is done inside, or nothing of it."""
+        with translated(self.path):
+            self._sql.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._sql.execute("COMMIT")
+            finally:
+                if self.inside:
+                    self._sql.execute("ROLLBACK")
+
+    def begin(self, mono: float, wall: float, forget: float) -> None:
+        """Take up what an earlier run left; files that were gone before ``forget`` are forgotten."""
+        for statement in schema.RESUME:
+            self._sql.execute(statement, {"mono": mono, "wall": wall, "forget": forget})
+
+    def row(self, key: Key) -> Row | None:
+        """Return one row."""
+        found = self._sql.execute(schema.ROW, _raw(key)).fetchone()
+        return Row(key.name, *found[1:]) if found else None
+
+    def rows(self, folder: str) -> dict[str, Row]:
+        """Return what is known of a folder, by name."""
+        cursor = self._sql.execute(schema.ROWS, (_bytes(folder),))
+        return {(name := _text(values[0])): Row(name, *values[1:]) for values in cursor}
+
+    def folders(self) -> list[str]:
+        """Return the folders that have rows, or had."""
+        return [_text(path) for (path,) in self._sql.execute(schema.FOLDERS)]
+
+    def put(self, sightings: Sequence[Sighting]) -> None:
+        """Write what looks found."""
+        self._sql.executemany(schema.ADD_FOLDER, {(_bytes(s.key.folder),) for s in sightings})
+        self._sql.executemany(schema.PUT, ((*_raw(s.key), *s.seen, *s[2:]) for s in sightings))
+
+    def again(self, keys: Iterable[Key]) -> None:
+        """Mark files on their way that changed meanwhile: they settle once more when the sending ends."""
+        self._sql.executemany(schema.AGAIN, map(_raw, keys))
+
+    def vanish(self, keys: Sequence[Key], now: float) -> None:
+        """Close the rows of files that are not there any more."""
+        self._sql.executemany(schema.FORGET, map(_raw, keys))
+        self._sql.executemany(schema.VANISH, ((now, *_raw(key)) for key in keys))
+
+    def resting(self, now: float, most: int) -> list[Key]:
+        """Return settling files whose next look is due, the oldest first."""
+        return [_key(*found) for found in self._sql.execute(schema.RESTING, (now, most))]
+
+    def wake(self, folder: str, now: float) -> None:
+        """Make due what waits for a done-file in or below a folder."""
+        raw = _bytes(folder)
+        self._sql.execute(schema.WAKE, {"now": now, "far": schema.FAR, "folder": raw, "below": raw + b"/"})
+
+    def waiting(self, now: float) -> Iterator[Queued]:
+        """Yield the files whose sending is due, the oldest first; not to be used past the next write."""
+        for values in self._sql.execute(schema.WAITING, (now,)):
+            yield Queued(_key(*values[:2]), Seen(*values[2:6]), *values[6:])
+
+    def send(self, keys: Iterable[Key]) -> None:
+        """Mark files as being on their way."""
+        self._sql.executemany(schema.SEND, map(_raw, keys))
+
+    def end(self, ended: Iterable[Ended], mono: float) -> None:
+        """Record how sendings ended."""
+        self._sql.executemany(schema.END, (_ending(one, mono) for one in ended))
+
+    def settle(self, keys: Iterable[Key], mono: float) -> None:
+        """Begin anew with files whose version is not the one that was queued."""
+        values = ({"path": path, "name": name, "mono": mono} for path, name in map(_raw, keys))
+        self._sql.executemany(schema.SETTLE, values)
+
+    def hurry(self, now: float, latest: float) -> None:
+        """Make due what a clock that was set back would leave waiting for ever."""
+        self._sql.execute(schema.HURRY, (now, latest))
+
+    def due(self) -> tuple[float | None, float | None]:
+        """Return when the first settling file (monotonic) and the first queued one (wall) are due."""
+        resting, queued = (self._sql.execute(schema.FIRST_DUE, (s,)).fetchone()[0] for s in ("settling", "queued"))
+        return (None if resting is None or resting >= schema.FAR else resting), queued
+
+    def live(self) -> dict[str, int]:
+        """Return how many files are not at their end, by state."""
+        return dict(self._sql.execute(schema.LIVE).fetchall())
+
+    def tallies(self) -> list[Tally]:
+        """Return how many files are in which state for which reason."""
+        found = self._sql.execute(schema.TALLIES)
+        return [Tally(state, reason, files, size, _key(*key)) for state, reason, files, size, *key in found]
+
+    def in_state(self, state: str) -> Iterator[Stated]:
+        """Yield the files in one state; not to be used past the next write."""
+        for values in self._sql.execute(schema.IN_STATE, (state,)):
+            yield Stated(_key(*values[:2]), *values[2:])
+
+    def recall(self, name: str) -> str | None:
+        """Return a note, or None."""
+        found = self._sql.execute(schema.RECALL, (name,)).fetchone()
+        return found[0] if found else None
+
+    def note(self, name: str, value: str) -> None:
+        """Keep a note."""
+        self._sql.execute(schema.NOTE, (name, value))
+
+    def _set_up(self) -> None:
+        found = self._sql.execute("PRAGMA user_version").fetchone()[0]
+        if found > schema.FORMAT:
+            raise Conflict("this journal was written by a newer Dray", item=str(self.path), hint="update Dray here")
+        if found < schema.FORMAT:
+            self._sql.executescript(schema.SCHEMA)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translation(path, error) from error
+
+
+def _translation(path: Path, error: sqlite3.Error) -> DrayError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return NoSpace("no space left for the journal", item=str(path), hint="free some; work goes on by itself")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        hint = "move it away; every file is looked at again and nothing is sent twice"
+        return Permanent(f"the journal is damaged: {error}", item=str(path), hint=hint)
+    return Permanent(f"the journal cannot be used: {error}", item=str(path), hint="check its directory and disk")
+
+
+_STRANGE = sys.getfilesystemencodeerrors()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", _STRANGE)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", _STRANGE)
+
+
+def _raw(key: Key) -> tuple[bytes, bytes]:
+    return _bytes(key.folder), _bytes(key.name)
+
+
+def _key(folder: bytes, name: bytes) -> Key:
+    return Key(_text(folder), _text(name))
+
+
+def _ending(one: Ended, mono: float) -> dict[str, object]:
+    path, name = _raw(one.key)
+    values = {field: getattr(one, field) for field in Ended._fields[1:]}
+    return {**values, "path": path, "name": name, "mono": mono}

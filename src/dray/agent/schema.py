@@ -1,0 +1,154 @@
+"""The tables and statements of a journal; which state may follow which comes from dray/model/states.py."""
+
+from dray.model.states import SIGHTING
+
+FORMAT = 1
+"""Raised when the tables change."""
+
+FAR = 1e18
+"""``due`` of a settling file that nothing but an event or a rescan wakes."""
+
+
+def _quoted(states: tuple[str, ...]) -> str:
+    return ",".join(f"'{state}'" for state in states)
+
+
+def _forbidden() -> str:
+    allowed = (f"(OLD.state='{before}' AND NEW.state IN ({_quoted(after)}))" for before, after in SIGHTING.items())
+    return f"OLD.state <> NEW.state AND NOT ({' OR '.join(allowed)})"
+
+
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE folder (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
+CREATE TABLE file (
+  folder INTEGER NOT NULL REFERENCES folder (id),
+  name BLOB NOT NULL,
+  size INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL,
+  ctime_ns INTEGER NOT NULL,
+  inode INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ({_quoted(tuple(SIGHTING))})),
+  notice TEXT NOT NULL CHECK (notice IN ('renamed', 'closed', 'found')),
+  since REAL NOT NULL,
+  due REAL NOT NULL,
+  reason TEXT NOT NULL,
+  attempt INTEGER NOT NULL DEFAULT 0,
+  tried REAL,
+  again INTEGER NOT NULL DEFAULT 0,
+  checksum TEXT,
+  tag TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (folder, name)
+) WITHOUT ROWID;
+CREATE INDEX file_live ON file (state, due) WHERE state IN ('settling', 'queued', 'sending');
+CREATE TRIGGER file_moves BEFORE UPDATE OF state ON file WHEN {_forbidden()}
+BEGIN SELECT RAISE(ABORT, 'a file of a hot directory cannot change its state so'); END;
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+
+RESUME = (
+    # Sendings were cut off; what they finished at the destination is answered as done when it is sent again.
+    "UPDATE file SET state='queued', again=0, reason='was interrupted' WHERE state='sending'",
+    # A new run is a new try for what failed for good.
+    "UPDATE file SET state='queued', attempt=0, tried=NULL WHERE state='failed'",
+    "UPDATE file SET due=:wall WHERE state='queued'",
+    # Monotonic time begins anew with each run.
+    "UPDATE file SET since=:mono, due=:mono WHERE state='settling'",
+    # What has been gone for long is forgotten.
+    "DELETE FROM file WHERE state='gone' AND due < :forget",
+    "DELETE FROM folder WHERE NOT EXISTS (SELECT 1 FROM file WHERE file.folder = folder.id)",
+)
+
+# What is known of the names of one folder.
+ROWS = """
+SELECT name, size, mtime_ns, ctime_ns, inode, state, notice, since
+FROM file WHERE folder = (SELECT id FROM folder WHERE path = ?)"""
+
+# What is known of one name.
+ROW = """
+SELECT name, size, mtime_ns, ctime_ns, inode, state, notice, since
+FROM file WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ?"""
+
+FOLDERS = "SELECT path FROM folder"
+ADD_FOLDER = "INSERT OR IGNORE INTO folder (path) VALUES (?)"
+
+# What a look found takes the place of what was known; a new version has no attempts behind it.
+PUT = """
+INSERT INTO file (folder, name, size, mtime_ns, ctime_ns, inode, state, notice, since, due, reason)
+VALUES ((SELECT id FROM folder WHERE path = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+  size=excluded.size, mtime_ns=excluded.mtime_ns, ctime_ns=excluded.ctime_ns, inode=excluded.inode,
+  state=excluded.state, notice=excluded.notice, since=excluded.since, due=excluded.due, reason=excluded.reason,
+  attempt=0, tried=NULL, again=0"""
+
+# A file changed while it was on its way.
+AGAIN = """
+UPDATE file SET again=1
+WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ? AND state = 'sending'"""
+
+# A name that was not to be sent and is not there any more.
+FORGET = """
+DELETE FROM file
+WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ? AND state IN ('skipped', 'refused')"""
+
+# A file that is not there any more; the sending of one that is on its way ends by itself.
+VANISH = """
+UPDATE file SET due = ?, state = 'gone',
+  reason = iif(state = 'delivered', 'deleted after it was delivered', 'deleted before it was delivered')
+WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ? AND state NOT IN ('gone', 'sending')"""
+
+# Settling files whose next look is due.
+RESTING = """
+SELECT path, name FROM file JOIN folder ON folder.id = file.folder
+WHERE state = 'settling' AND due <= ? ORDER BY due LIMIT ?"""
+
+# Files in or below a folder that wait for a done-file.
+WAKE = """
+UPDATE file SET due = :now WHERE state = 'settling' AND due >= :far AND folder IN
+  (SELECT id FROM folder WHERE :folder = x'' OR path = :folder OR substr(path, 1, length(:below)) = :below)"""
+
+# Files whose sending is due.
+WAITING = """
+SELECT path, name, size, mtime_ns, ctime_ns, inode, attempt, tried
+FROM file JOIN folder ON folder.id = file.folder WHERE state = 'queued' AND due <= ? ORDER BY due"""
+
+SEND = """
+UPDATE file SET state = 'sending', again = 0, reason = ''
+WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ?"""
+
+# A sending ended; a file that changed meanwhile settles again, however it ended.
+END = """
+UPDATE file SET
+  state = iif(again, 'settling', :state), reason = iif(again, 'changed while it was sent', :reason),
+  due = iif(again, :mono, :due), since = iif(again, :mono, since), notice = iif(again, 'found', notice), again = 0,
+  attempt = :attempt, tried = :tried,
+  checksum = coalesce(:checksum, checksum), tag = iif(:checksum IS NULL, tag, :tag)
+WHERE folder = (SELECT id FROM folder WHERE path = :path) AND name = :name AND state = 'sending'"""
+
+# The version that is there is not the one that was queued.
+SETTLE = """
+UPDATE file SET state = 'settling', since = :mono, due = :mono, notice = 'found', reason = 'changed before it was sent'
+WHERE folder = (SELECT id FROM folder WHERE path = :path) AND name = :name"""
+
+# Queued files that a clock since set back would leave waiting for ever.
+HURRY = "UPDATE file SET due = ? WHERE state = 'queued' AND due > ?"
+
+FIRST_DUE = "SELECT min(due) FROM file WHERE state = ?"
+
+LIVE = "SELECT state, count(*) FROM file WHERE state IN ('settling', 'queued', 'sending') GROUP BY state"
+
+# How many files are in which state for which reason; the name is that of the row with the lowest folder.
+TALLIES = """
+SELECT state, reason, files, bytes, path, name FROM
+  (SELECT state, reason, count(*) AS files, sum(size) AS bytes, min(folder) AS folder, name FROM file
+   GROUP BY state, reason) AS tally
+JOIN folder ON folder.id = tally.folder ORDER BY state, files DESC"""
+
+# The files in one state, in the order of their folders.
+IN_STATE = """
+SELECT path, name, size, reason FROM file JOIN folder ON folder.id = file.folder WHERE state = ? ORDER BY path, name"""
+
+RECALL = "SELECT value FROM note WHERE name = ?"
+NOTE = "INSERT OR REPLACE INTO note (name, value) VALUES (?, ?)"
