@@ -1,6 +1,6 @@
 """What differs between platforms: system calls that Python does not offer, names that are not names everywhere.
 
-Used by ``dray.fs`` alone. Numbers and structures are those of Linux (openat2(2), renameat2(2), fcntl(2)).
+Used by what works on disks. Numbers and structures are those of Linux (openat2(2), renameat2(2), fcntl(2)).
 """
 
 import ctypes

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -10,14 +10,14 @@ R = TypeVar("R")
 
 
 async def bounded(
-    items: AsyncIterator[T], work: Callable[[T], Awaitable[R]], parallel: int, *, ahead: int = 0
-) -> AsyncIterator[R]:
+    items: AsyncIterable[T] | Iterable[T], work: Callable[[T], Awaitable[R]], parallel: int, *, ahead: int = 0
+) -> AsyncGenerator[R, None]:
     """Yield the result of ``work`` for each item, in the order they end, ``parallel`` at a time.
 
     Items are asked for only when there is room for them: a free worker, or one of ``ahead`` waiting places. The first
     exception, of the work or of the items, stops everything that runs and is raised.
     """
-    crew = _Crew(items, work, parallel, parallel + ahead)
+    crew = _Crew(each_of(items), work, parallel, parallel + ahead)
     try:
         while crew.busy():
             for result in await crew.step():
@@ -26,8 +26,24 @@ async def bounded(
         await crew.stop()
 
 
+async def each_of(items: AsyncIterable[T] | Iterable[T]) -> AsyncGenerator[T, None]:
+    """Yield the items of either kind of iterable, and close the generator they came from."""
+    if not isinstance(items, AsyncIterable):
+        for item in items:
+            yield item
+        return
+    try:
+        async for item in items:
+            yield item
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+
+
 class _Crew(Generic[T, R]):
-    def __init__(self, items: AsyncIterator[T], work: Callable[[T], Awaitable[R]], parallel: int, room: int) -> None:
+    def __init__(
+        self, items: AsyncGenerator[T, None], work: Callable[[T], Awaitable[R]], parallel: int, room: int
+    ) -> None:
         self.items = items
         self.work = work
         self.parallel = parallel
@@ -63,9 +79,7 @@ class _Crew(Generic[T, R]):
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        close = getattr(self.items, "aclose", None)
-        if close is not None:
-            await close()
+        await self.items.aclose()
 
     async def _pull(self) -> bool:
         try:

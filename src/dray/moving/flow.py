@@ -1,10 +1,10 @@
 """Several batches on their way at once, in bounded memory, with a stop that lets them arrive."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 
 from dray.model.values import Outcome
-from dray.moving.bounded import bounded
+from dray.moving.bounded import bounded, each_of
 from dray.moving.move import SILENT, move
 from dray.moving.report import Report
 from dray.moving.source import Item, Source
@@ -21,7 +21,7 @@ async def run(
     *,
     parallel: int = 3,
     stop: asyncio.Event | None = None,
-) -> AsyncIterator[list[Outcome]]:
+) -> AsyncGenerator[list[Outcome], None]:
     """Move batches, ``parallel`` at a time, and yield the outcomes of each when it ends.
 
     Two-stage stop: once ``stop`` is set no new batch begins and those that run end in peace; closing (or cancelling)
@@ -39,15 +39,16 @@ async def run(
         await results.aclose()
 
 
-async def _until(stop: asyncio.Event, batches: Batches) -> AsyncIterator[Sequence[Item]]:
+async def _until(stop: asyncio.Event, batches: Batches) -> AsyncGenerator[Sequence[Item], None]:
     """Pass batches on until ``stop`` is set, even while the next one is waited for."""
     stopped = asyncio.create_task(stop.wait())
-    feed = _aiter(batches)
+    feed = each_of(batches)
     try:
         while (batch := await _next_or(stopped, feed)) is not None:
             yield batch
     finally:
         stopped.cancel()
+        await feed.aclose()
 
 
 async def _next_or(stopped: asyncio.Task[bool], feed: AsyncIterator[Sequence[Item]]) -> Sequence[Item] | None:
@@ -57,12 +58,4 @@ async def _next_or(stopped: asyncio.Task[bool], feed: AsyncIterator[Sequence[Ite
         return None if stopped.done() else coming.result()
     finally:
         coming.cancel()
-
-
-async def _aiter(batches: Batches) -> AsyncIterator[Sequence[Item]]:
-    if isinstance(batches, AsyncIterable):
-        async for batch in batches:
-            yield batch
-    else:
-        for batch in batches:
-            yield batch
+        await asyncio.wait([coming])

@@ -8,11 +8,12 @@ from typing import TypeVar
 from dray.errors import DrayError, IntegrityFailure, PieceDamaged
 from dray.model.checksum import Checksum
 from dray.model.names import printable
-from dray.model.values import Claim, Landing, Outcome, Proof, Receipt, Ref, Staged
+from dray.model.values import Claim, Landing, Outcome, OutcomeKind, Proof, Receipt, Ref, Staged
 from dray.model.verdict import compare
 from dray.moving.bounded import bounded
+from dray.moving.item import Content, Item
 from dray.moving.report import NullReport, Phase, Report
-from dray.moving.source import Content, Item, Opened, Source
+from dray.moving.source import Opened, Source
 from dray.moving.spool import Spool
 from dray.transports.base import Piece, Session
 
@@ -202,16 +203,22 @@ class Trip:
         if walk.error is not None:
             outcome = Outcome(item.path, "failed", item.size, walk.checksum, item.version, walk.proof, walk.error)
         else:
-            kind = "already" if staged(walk).done else "moved"
+            kind: OutcomeKind = "already" if staged(walk).done else "moved"
             outcome = Outcome(item.path, kind, item.size, walk.checksum, item.version, walk.proof)
         self.report.outcome(outcome)
         return outcome
 
 
+def set_by_an_earlier_step(value: R | None) -> R:
+    """Return the value; its absence would be a step taken out of order."""
+    if value is None:
+        raise LookupError("a step of the move was left out")
+    return value
+
+
 def staged(walk: Walk) -> Staged:
     """Return what the destination staged for a living item."""
-    assert walk.staged is not None
-    return walk.staged
+    return set_by_an_earlier_step(walk.staged)
 
 
 def ref(walk: Walk) -> Ref:
@@ -221,11 +228,10 @@ def ref(walk: Walk) -> Ref:
 
 def whole(walk: Walk) -> Piece:
     """Return the only piece of a small file."""
-    assert walk.content is not None
-    return Piece(ref(walk), 1, 0, walk.content.at, walk.content.crc32c)
+    content = set_by_an_earlier_step(walk.content)
+    return Piece(ref(walk), 1, 0, content.at, content.crc32c)
 
 
 def claim(walk: Walk) -> Claim:
     """Return what was read from the source."""
-    assert walk.checksum is not None
-    return Claim(ref(walk), walk.item.size, walk.checksum)
+    return Claim(ref(walk), walk.item.size, set_by_an_earlier_step(walk.checksum))

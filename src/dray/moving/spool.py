@@ -10,11 +10,11 @@ from dray.fs import FileRange
 class Spool:
     """A growing anonymous file; gone when it is closed or the process ends.
 
-    Not mapped, so that what lies in it does not count as memory of this process.
+    Not mapped, so that what lies in it does not count as memory of this process. ``on_disk`` is for larger contents.
     """
 
-    def __init__(self) -> None:
-        make = getattr(os, "memfd_create", None)
+    def __init__(self, *, on_disk: bool = False) -> None:
+        make = None if on_disk else getattr(os, "memfd_create", None)
         self._temporary = None if make else tempfile.TemporaryFile(prefix="dray-", buffering=0)  # noqa: SIM115
         self.file: int = make("dray-spool") if make else self._temporary.fileno()  # type: ignore[union-attr]
         self.size = 0

@@ -192,7 +192,7 @@ class PosixSession:
         return Receipt(piece.ref, piece.number, piece.at.length, crc, "flushed")
 
     def open_published(self, ref: Ref) -> int:
-        """Open what ``published(path, tag)`` names: the final file or an older version; blocks, the caller closes it."""
+        """Open what ``published(path, tag)`` names: the final file or an older version. Blocks."""
         found = published_of(ref)
         if found is None:
             raise Refused("not a ref of a published file")
