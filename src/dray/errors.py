@@ -13,6 +13,7 @@ DrayError                 code                exit  HTTP  retry
 │   ├── Busy              busy                  5    423  later
 │   ├── Disconnected      disconnected          5    400  later
 │   ├── SourceBusy        source-busy           5    409  later
+│   ├── Unverified        unverified            5    503  later   (sent, the verdict is outstanding)
 │   └── NoSpace           no-space              5    507  later
 ├── IntegrityFailure      integrity             6    422  never
 │   ├── PieceDamaged      piece-damaged         6    422  later
@@ -129,6 +130,12 @@ class SourceBusy(Temporary):
     """The source is still being written, or another source is uploading to the same path."""
 
     code, status = "source-busy", 409
+
+
+class Unverified(Temporary):
+    """All bytes were sent, but where they stay they have not been verified yet."""
+
+    code = "unverified"
 
 
 class NoSpace(Temporary):

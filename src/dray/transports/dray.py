@@ -7,21 +7,24 @@ from contextlib import asynccontextmanager
 from dray.client.api import Api
 from dray.client.http import Moved
 from dray.clock import Clock
-from dray.errors import DrayError
+from dray.errors import DrayError, NotFound, Refused
 from dray.model import views
 from dray.model.values import Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged, Value
 from dray.transports.base import Failure, Piece
 from dray.transports.dray_bytes import Fetcher, Lines, Plan, Sender
 from dray.transports.dray_shapes import (
+    FILE,
     View,
     Views,
     complete_item,
     entry_of,
     entry_of_file,
+    file_number,
     not_gone,
     number,
     open_uploads,
     proof_of,
+    proof_of_file,
     stage_file,
     staged_of,
 )
@@ -34,7 +37,7 @@ PAUSE = 0.2
 
 
 class DraySettings(Value, frozen=True):
-    """Where to and how: ``patience`` is how many seconds the server may take to verify a batch."""
+    """Where to and how: ``patience`` is how many seconds the server may take to verify a batch (0: nobody waits)."""
 
     dataset: str
     create: bool = True
@@ -59,10 +62,8 @@ class DrayTransport:
 
 
 class DraySession:
-    """A ref is the number of an upload; for ``read`` it is that of a file version, which is the tag of its entry.
-
-    The server verifies, publishes and records in one go: ``verify`` waits for its verdict and ``publish`` only says
-    what was published.
+    """See ``Session``. The server verifies, publishes and records in one go, so ``verify`` waits for its verdict and
+    ``publish`` only says what was published. What is published is never removed from here.
     """
 
     def __init__(self, lines: Lines, settings: DraySettings) -> None:
@@ -100,9 +101,13 @@ class DraySession:
         return await self._fetcher.fetch(pieces)
 
     async def verify(self, claims: Sequence[Claim]) -> Sequence[Proof | Failure]:
-        """Hand the claims over and wait for the server's verdict of each."""
-        answers = await self._verdicts(await in_batches(claims, self._complete))
-        return [self._proved(claim.ref, answer) for claim, answer in zip(claims, answers, strict=True)]
+        """Hand the claims over and wait for the server's verdict of each; of a file, tell what it is known to be."""
+        files = [claim.ref for claim in claims if claim.ref.startswith(FILE)]
+        proofs = dict(zip(files, await together(self._known(ref) for ref in files), strict=True))
+        fresh = [claim for claim in claims if claim.ref not in proofs]
+        for claim, answer in zip(fresh, await self._verdicts(await in_batches(fresh, self._complete)), strict=True):
+            proofs[claim.ref] = self._proved(claim.ref, answer)
+        return [proofs[claim.ref] for claim in claims]
 
     async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
         """Say what was published."""
@@ -117,7 +122,10 @@ class DraySession:
     async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Cancel uploads; one that is gone, or that ended without being accepted, holds nothing."""
         self._forget(refs)
-        return await in_batches(refs, self._cancel)
+        uploads = [ref for ref in refs if not ref.startswith(FILE)]
+        answers = dict(zip(uploads, await in_batches(uploads, self._cancel), strict=True))
+        kept = Refused("a published file stays", hint="a server keeps what it has verified")
+        return [answers.get(ref, kept) for ref in refs]
 
     def _forget(self, refs: Sequence[Ref]) -> None:
         for ref in refs:
@@ -142,7 +150,8 @@ class DraySession:
         self._plans[ref] = Plan(view.size, parts.part_size, frozenset(held.number for held in parts.held))
 
     async def _complete(self, claims: Sequence[Claim]) -> Views:
-        return await self._api.complete(views.CompleteRequest(items=[complete_item(claim) for claim in claims]), WAIT)
+        request = views.CompleteRequest(items=[complete_item(claim) for claim in claims])
+        return await self._api.complete(request, min(WAIT, self._settings.patience))
 
     async def _look(self, refs: Sequence[Ref]) -> Views:
         return await self._api.uploads([number(ref) for ref in refs])
@@ -166,6 +175,12 @@ class DraySession:
         if answer.state == "accepted":
             self._views[ref] = answer
         return proof_of(ref, answer)
+
+    async def _known(self, ref: Ref) -> Proof | Failure:
+        try:
+            return proof_of_file(ref, (await self._api.file(file_number(ref))).file)
+        except NotFound as error:
+            return error
 
     async def _cancel(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         request = views.CancelRequest(items=[views.CancelItem(upload=number(ref)) for ref in refs])

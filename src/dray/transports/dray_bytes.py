@@ -13,9 +13,10 @@ from dray.clock import Clock
 from dray.errors import DrayError, Expired
 from dray.fs import FileRange
 from dray.model import views
+from dray.model.parts import part_count
 from dray.model.values import Receipt, Ref, Value
 from dray.transports.base import Failure, Piece
-from dray.transports.dray_shapes import number, receipt_of
+from dray.transports.dray_shapes import file_number, number, receipt_of
 from dray.transports.together import Answers, carry, cut, in_batches, loads_of
 
 AHEAD = 63
@@ -38,8 +39,8 @@ class Plan(Value, frozen=True):
 
     def ahead(self, part: int) -> Iterator[int]:
         """Yield the numbers of the parts after ``part`` that are likely to be sent next."""
-        last = -(-self.size // self.part_size)
-        return (n for n in range(part + 1, min(part + AHEAD, last) + 1) if n not in self.held)
+        last = min(part + AHEAD, part_count(self.size, self.part_size))
+        return (n for n in range(part + 1, last + 1) if n not in self.held)
 
 
 class Lines:
@@ -127,7 +128,7 @@ class Fetcher:
 
     async def _small(self, pieces: Sequence[Piece]) -> set[Piece]:
         """Return the pieces that are whole files small enough for a bundle."""
-        asked = await in_batches([(number(piece.ref), 0) for piece in pieces], self._ask)
+        asked = await in_batches([(file_number(piece.ref), 0) for piece in pieces], self._ask)
         return {
             piece
             for piece, url in zip(pieces, asked, strict=True)
@@ -145,7 +146,7 @@ class Fetcher:
         return await carry(load, [[piece] for piece in load], self._load)  # one bad file spoils a bundle
 
     async def _bundle(self, load: Sequence[Piece]) -> Answers:
-        request = views.FilesRequest(items=[views.FileRef(file=number(piece.ref)) for piece in load])
+        request = views.FilesRequest(items=[views.FileRef(file=file_number(piece.ref)) for piece in load])
         async with self._lines.slots:
             crcs = await self._lines.api.get_bundle(request, [piece.at for piece in load], self._lines.on_wire)
         return [_filled(piece, crc) for piece, crc in zip(load, crcs, strict=True)]
@@ -153,7 +154,7 @@ class Fetcher:
     async def _range(self, piece: Piece) -> Receipt:
         if piece.at.length == 0:
             return _filled(piece, 0)
-        key = (number(piece.ref), 0)
+        key = (file_number(piece.ref), 0)
         try:
             async with self._lines.slots:
                 url = await self._urls.get(key)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dray.errors import Conflict, DrayError, IntegrityFailure, NotFound, Permanent, PieceDamaged, Temporary
+from dray.errors import Conflict, DrayError, IntegrityFailure, NotFound, Permanent, PieceDamaged, Unverified
 from dray.model import views
 from dray.model.checksum import Checksum
 from dray.model.names import RemotePath
@@ -14,11 +14,29 @@ View = views.UploadView | DrayError
 Views = list[View]
 
 
+FILE = "@"
+"""Begins the refs of files; those of uploads are their number alone."""
+
+
 def number(ref: Ref) -> int:
-    """Return the number that a ref of ours stands for, or raise NotFound."""
-    if not (ref.isascii() and ref.isdigit()):
-        raise NotFound("there is no such upload", item=ref)
-    return int(ref)
+    """Return the number of the upload that a ref names, or raise NotFound."""
+    return _number(ref, ref)
+
+
+def file_number(ref: Ref) -> int:
+    """Return the number of the file version that a ref of an entry names, or raise NotFound."""
+    return _number(ref, ref.removeprefix(FILE) if ref.startswith(FILE) else "")
+
+
+def _number(ref: Ref, digits: str) -> int:
+    if not (digits.isascii() and digits.isdigit()):
+        raise NotFound("this server has no such thing", item=ref)
+    return int(digits)
+
+
+def file_ref(file: int) -> Ref:
+    """Name a file version."""
+    return Ref(f"{FILE}{file}")
 
 
 def stage_file(landing: Landing) -> views.StageFile:
@@ -73,7 +91,8 @@ def proof_of(ref: Ref, view: views.UploadView) -> Proof | Failure:
     if proof is not None:
         return Proof(ref, proof.size, Checksum.parse(proof.checksum), proof.tag, proof.by, proof.level)
     if not final("upload", view.state):
-        return Temporary(f"sent, but not verified yet: {view.reason or 'the server has not come to it'}")
+        hint = "`dray safe` tells when it is"
+        return Unverified(f"sent, but not verified yet: {view.reason or 'the server has not come to it'}", hint=hint)
     kind = _ENDED.get(view.state, Conflict)
     return kind(f"the upload is {view.state}: {view.reason}", hint="run the same command again to send it anew")
 
@@ -89,7 +108,8 @@ def entry_of(view: View) -> Entry | Failure:
         return Conflict(f"the upload is {view.state}, not accepted", item=view.path)
     checksum = Checksum.parse(view.proof.checksum)
     updated = round(view.updated * 1e9)
-    return Entry(RemotePath(view.path), view.size, updated, checksum, str(view.file), view.version_number)
+    tag, ref = str(view.file), file_ref(view.file)
+    return Entry(RemotePath(view.path), view.size, updated, checksum, tag, view.version_number, ref)
 
 
 def not_gone(view: View) -> Failure | None:
@@ -100,7 +120,16 @@ def not_gone(view: View) -> Failure | None:
 
 
 def entry_of_file(view: views.FileView) -> Entry:
-    """Return a file of the catalogue; its tag is the ref for reading it."""
+    """Return a file of the catalogue; its tag is its number, which stands for this very version."""
     checksum = Checksum.parse(view.checksum) if view.checksum else None
     mtime_ns = view.mtime_ns if view.mtime_ns is not None else round((view.published or view.created) * 1e9)
-    return Entry(RemotePath(view.path), view.size, mtime_ns, checksum, str(view.file), view.version_number)
+    tag, ref = str(view.file), file_ref(view.file)
+    return Entry(RemotePath(view.path), view.size, mtime_ns, checksum, tag, view.version_number, ref)
+
+
+def proof_of_file(ref: Ref, view: views.FileView) -> Proof | Failure:
+    """Return what was found when the stored bytes of a file were read last."""
+    good = next((copy for copy in view.copies if copy.state == "verified"), None)
+    if good is None or view.checksum is None:
+        return NotFound("no verified copy of this file is there", item=view.path)
+    return Proof(ref, view.size, Checksum.parse(view.checksum), good.tag, good.verified_by, good.level)
