@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import TextIO
 
 
+class OutputClosed(Exception):
+    """Whoever read the output went away; Click would turn a BrokenPipeError into exit code 1."""
+
+
 def prepare(streams: tuple[TextIO, ...] = ()) -> None:
     """Let no character of a name break the output, on consoles of any code page."""
     for stream in streams or (sys.stdout, sys.stderr):

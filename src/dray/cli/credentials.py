@@ -96,12 +96,16 @@ def _create(path: Path) -> int:
 
 
 def _toml(stored: Mapping[str, Credential]) -> bytes:
-    # A JSON text of ASCII is a TOML basic string.
     tables = [
-        f"[{json.dumps(server)}]\ntoken = {json.dumps(one.token)}\nname = {json.dumps(one.name)}\n"
+        f"[{_quoted(server)}]\ntoken = {_quoted(one.token)}\nname = {_quoted(one.name)}\n"
         for server, one in sorted(stored.items())
     ]
     return "\n".join(["# Written by dray login. Tokens are secrets: keep this file to yourself.\n", *tables]).encode()
+
+
+def _quoted(text: str) -> str:
+    # A JSON text is a TOML basic string, but for DEL and pairs of surrogates.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def normal(server: str) -> str:

@@ -11,6 +11,7 @@ from unicodedata import combining, east_asian_width
 import msgspec
 
 from dray.cli.choices import Output
+from dray.cli.console import OutputClosed
 from dray.clock import Clock, SystemClock
 from dray.errors import DrayError
 from dray.model.names import printable
@@ -118,9 +119,12 @@ class Display:
     def line(self, text: str) -> None:
         """Write one finished line of output."""
         # One write a line: the thread that shows progress writes here, too.
-        self.out.write(text + "\n")
-        if self.output == "jsonl":
-            self.out.flush()
+        try:
+            self.out.write(text + "\n")
+            if self.output == "jsonl":
+                self.out.flush()
+        except BrokenPipeError:
+            raise OutputClosed from None
 
 
 class Listing(ABC):

@@ -1,13 +1,17 @@
 """Turns whatever ended a command into a message with file, cause and next step, and an exit code."""
 
-import errno
 import json
 
-from dray.errors import DrayError, Forbidden, NoSpace, NotFound
+from dray import fs
+from dray.errors import DrayError, Forbidden, NoSpace, NotFound, Permanent
 from dray.model.names import printable
 
 SCHEMA = 1
-_NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+HINTS: dict[type[DrayError], str] = {
+    NotFound: "check the spelling of the path",
+    Forbidden: "check owner and permissions",
+    NoSpace: "free space, then run the same command again",
+}
 
 
 def translate(error: BaseException) -> DrayError | None:
@@ -20,14 +24,12 @@ def translate(error: BaseException) -> DrayError | None:
 
 
 def _translate_os(error: OSError) -> DrayError | None:
-    item = _name(error)
-    if isinstance(error, FileNotFoundError):
-        return NotFound("there is no such file or directory", item=item, hint="check the spelling of the path")
-    if isinstance(error, PermissionError):
-        return Forbidden("the operating system refuses access", item=item, hint="check owner and permissions")
-    if error.errno in _NO_SPACE:
-        return NoSpace("the disk is full", item=item, hint="free space, then run the same command again")
-    return None
+    # Without a name it is not about a file that the user could do something about.
+    found = fs.failure(error, _name(error))
+    if type(found) is Permanent or not (error.filename or isinstance(found, NoSpace)):
+        return None
+    found.hint = HINTS.get(type(found), "")
+    return found
 
 
 def _name(error: OSError) -> str:

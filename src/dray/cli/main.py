@@ -51,7 +51,7 @@ def _ended(app: App, error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         error.show(app.err)
         return error.exit_code
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | console.OutputClosed):
         console.silence_stdout()
         return INTERRUPTED
     if isinstance(error, KeyboardInterrupt | click.Abort) or type(error).__name__ == "Interrupted":

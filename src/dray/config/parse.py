@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import pairwise
 
 import msgspec
@@ -37,7 +38,7 @@ class Seconds(float):
         for unit in ("w", "d", "h", "m"):
             if self and self % _SECONDS[unit] == 0:
                 return f"{self / _SECONDS[unit]:.0f}{unit}"
-        return f"{float(self):g}s"
+        return f"{self:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -78,7 +79,7 @@ def parse_size(text: str) -> Size:
         raise UsageError(f"{text!r} is not a size", hint='write for example "10M" or "1GiB"')
     number, prefix, suffix = match.groups()
     base = 1000 if prefix and suffix.lower() == "b" else 1024
-    return Size(float(number) * base ** _POWERS[prefix.lower()])
+    return Size(Decimal(number) * base ** _POWERS[prefix.lower()])
 
 
 def parse_duration(text: str) -> Seconds:
