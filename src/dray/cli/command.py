@@ -34,6 +34,10 @@ class DrayCommand(click.Command):
         _write_examples(formatter, self.examples)
 
 
+APART = "common_"
+"""Begin of the parameter names of common options, so that a command may have a parameter ``url``."""
+
+
 class CommonOption(click.Option):
     """An option taken before and after the command's name; its value goes into the App."""
 
@@ -41,11 +45,12 @@ class CommonOption(click.Option):
 def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None:
     app = ctx.ensure_object(App)
     if value not in (None, False, 0) and param.name:
-        app.choices.set(param.name, value)
+        app.choices.set(param.name.removeprefix(APART), value)
 
 
 def _common(*flags: str, **more: Any) -> CommonOption:
-    return CommonOption(flags, expose_value=False, callback=_remember, **more)
+    name = flags[-1].removeprefix("--").replace("-", "_")
+    return CommonOption((*flags, APART + name), expose_value=False, callback=_remember, **more)
 
 
 def common_options() -> list[click.Option]:

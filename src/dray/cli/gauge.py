@@ -3,15 +3,29 @@
 from abc import ABC, abstractmethod
 from types import TracebackType
 
+import msgspec
+
 from dray.cli import format
-from dray.cli.display import Display, plain
+from dray.cli.display import Display
 from dray.cli.meter import Meter, Reading
 from dray.clock import Clock
+from dray.errors import DrayError, Retry
 from dray.model.names import RemotePath
-from dray.model.values import Outcome
+from dray.model.values import Outcome, OutcomeKind
 from dray.moving.report import Phase
+from dray.telemetry import redact
 
 PHASES = {"hash": "hashing", "send": "sending", "fetch": "fetching", "verify": "verifying", "publish": "publishing"}
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Why something failed; ``code`` is one of dray/errors.py."""
+
+    code: str
+    message: str
+    item: str = ""
+    hint: str = ""
+    retry: Retry = "never"
 
 
 class Progress(ABC):
@@ -94,13 +108,24 @@ def doing(reading: Reading) -> str:
     return ", ".join(f"{PHASES.get(name, name)} {number:,}" for name, number in sorted(reading.phases.items()))
 
 
-def outcome_plain(outcome: Outcome) -> dict[str, object]:
-    """Return an outcome with its checksum as one text."""
-    error = plain(outcome.error) if outcome.error else None
-    return {
-        "path": str(outcome.path),
-        "kind": outcome.kind,
-        "size": outcome.size,
-        "checksum": str(outcome.checksum) if outcome.checksum else None,
-        "error": error,
-    }
+class OutcomeEvent(msgspec.Struct, frozen=True):
+    """How one file ended."""
+
+    path: str
+    kind: OutcomeKind
+    size: int
+    checksum: str | None
+    error: Failed | None
+
+
+def outcome_event(outcome: Outcome) -> OutcomeEvent:
+    """Return an outcome as it is printed."""
+    checksum = str(outcome.checksum) if outcome.checksum else None
+    return OutcomeEvent(str(outcome.path), outcome.kind, outcome.size, checksum, failed(outcome.error))
+
+
+def failed(error: Exception | None) -> Failed | None:
+    """Return an error as it is printed."""
+    if isinstance(error, DrayError):
+        return Failed(error.code, error.message, error.item, error.hint, error.retry)
+    return Failed("unexpected", redact(repr(error))) if error else None

@@ -53,11 +53,11 @@ class LazyGroup(click.Group):
 
 
 ROOT_EXAMPLES = (
-    "dray up --data /srv/dray                              start a server here",
-    "dray login http://127.0.0.1:8080                      sign in once",
-    "dray upload run7/ http://127.0.0.1:8080/run7          send a directory",
-    "dray watch /instrument http://127.0.0.1:8080/run7     send what appears",
-    "dray safe /instrument                                 may it be deleted?",
+    "dray up --data /srv/dray                            # start a server here",
+    "dray login http://127.0.0.1:8080                    # sign in once",
+    "dray upload run7/ http://127.0.0.1:8080/run7        # send a directory",
+    "dray watch /instrument http://127.0.0.1:8080/run7   # send what appears",
+    "dray safe /instrument                               # may it be deleted?",
 )
 
 

@@ -4,7 +4,7 @@ import threading
 from abc import abstractmethod
 
 from dray.cli.display import Display
-from dray.cli.gauge import Progress, outcome_plain, sentence
+from dray.cli.gauge import Progress, outcome_event, sentence
 from dray.cli.meter import Reading
 from dray.clock import Clock, SystemClock
 from dray.model.values import Outcome
@@ -68,7 +68,7 @@ class Events(Beating):
     def outcome(self, outcome: Outcome) -> None:
         """Count the file and print its event."""
         super().outcome(outcome)
-        self.display.event("file.outcome", outcome_plain(outcome))
+        self.display.event("file.outcome", outcome_event(outcome))
 
     def stop(self) -> None:
         """End the thread and print the final state."""

@@ -28,6 +28,9 @@ NOT_SETTINGS = {"DRAY_TOKEN", "DRAY_CONFIG"}
 """Environment names that are read elsewhere."""
 
 
+Plain = int | str | list[str] | None
+
+
 class Origin(msgspec.Struct, frozen=True):
     """Where a value comes from: ``kind`` and the file, variable or option."""
 
@@ -99,9 +102,11 @@ def value_of(settings: Settings, key: str) -> object:
     return getattr(getattr(settings, section), name)
 
 
-def plain(value: object) -> object:
-    """Return a value as it is written in a file: texts, numbers and lists."""
-    return value if value is None or type(value) in (int, list) else str(value)
+def plain(value: object) -> Plain:
+    """Return a value as it is written in a file: texts, numbers and lists of texts."""
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return value if value is None or type(value) is int else str(value)
 
 
 def meaning(field: msgspec.structs.FieldInfo) -> str:

@@ -11,6 +11,7 @@ from dray.cli.credentials import Credentials
 from dray.cli.display import Column
 from dray.cli.exits import OK, PARTIAL
 from dray.config import load, paths
+from dray.config.load import Plain
 from dray.config.secrets import read_secret
 from dray.errors import NotFound
 
@@ -19,7 +20,7 @@ class Setting(msgspec.Struct, frozen=True):
     """One setting with its value and where that comes from."""
 
     key: str
-    value: object
+    value: Plain
     origin: str
     variable: str
     meaning: str
@@ -55,7 +56,7 @@ def _settings(app: App) -> list[Setting]:
     ]
 
 
-def _text(value: object) -> str:
+def _text(value: Plain) -> str:
     return "; ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
@@ -105,6 +106,8 @@ def check(app: App) -> int:
     app.display.record("config", verdict, fields)
     return PARTIAL if loaded.warnings else OK
 
+
+OUTPUT = {"setting": Setting, "place": Place, "config": Verdict}
 
 command = define_group(
     "config",

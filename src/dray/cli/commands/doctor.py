@@ -20,9 +20,9 @@ COLUMNS = (
 @define(
     "doctor",
     examples=(
-        "dray doctor                            this machine and the server of the settings",
-        "dray doctor http://127.0.0.1:8080      another server",
-        "dray doctor --local --json             this machine alone",
+        "dray doctor                          # this machine and the server of the settings",
+        "dray doctor http://127.0.0.1:8080    # another server",
+        "dray doctor --local --json           # this machine alone",
     ),
     needs_settings=False,
 )

@@ -29,10 +29,13 @@ class LoggedIn(msgspec.Struct, frozen=True):
     stored: str
 
 
+OUTPUT = {"login": LoggedIn}
+
+
 @define(
     "login",
     examples=(
-        "dray login http://127.0.0.1:8080                       asks for the token",
+        "dray login http://127.0.0.1:8080                     # asks for the token",
         "dray login http://127.0.0.1:8080 --token-file data/admin.token",
         "cat token | dray login https://dray.example.org",
     ),

@@ -16,6 +16,9 @@ class LoggedOut(msgspec.Struct, frozen=True):
     server: str
 
 
+OUTPUT = {"logout": LoggedOut}
+
+
 @define("logout", examples=("dray logout http://127.0.0.1:8080", "dray logout --all"))
 @click.argument("url", required=False, metavar="[URL]")
 @click.option("--all", "everything", is_flag=True, help="Forget the tokens of all servers.")

@@ -59,10 +59,10 @@ class Wanted(msgspec.Struct, frozen=True):
 @define(
     "ls",
     examples=(
-        "dray ls                                    datasets of the server of the settings",
-        "dray ls http://127.0.0.1:8080/run7         files of a dataset",
-        "dray ls run7/scans --long --versions       what lies below a folder, with checksums",
-        "dray ls run7 --name .h5 --json             part of a name, as JSON",
+        "dray ls                                  # datasets of the server of the settings",
+        "dray ls http://127.0.0.1:8080/run7       # files of a dataset",
+        "dray ls run7/scans --long --versions     # what lies below a folder, with checksums",
+        "dray ls run7 --name .h5 --json           # part of a name, as JSON",
     ),
 )
 @click.argument("where", required=False, metavar="[URL | DATASET[/PATH]]")

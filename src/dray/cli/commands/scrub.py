@@ -50,9 +50,9 @@ FIELDS = (
 @define(
     "scrub",
     examples=(
-        "dray scrub                                 everything on the server of the settings",
-        "dray scrub http://127.0.0.1:8080/run7      one dataset",
-        "dray scrub run7 --no-wait                  start it and leave",
+        "dray scrub                               # everything on the server of the settings",
+        "dray scrub http://127.0.0.1:8080/run7    # one dataset",
+        "dray scrub run7 --no-wait                # start it and leave",
     ),
 )
 @click.argument("where", required=False, metavar="[URL | DATASET]")

@@ -25,9 +25,9 @@ CLEAR = "\x1b[H\x1b[2J"
 @define(
     "status",
     examples=(
-        "dray status                           the server of the settings",
-        "dray status http://127.0.0.1:8080     another one",
-        "dray status --watch                   live, until Ctrl-C",
+        "dray status                         # the server of the settings",
+        "dray status http://127.0.0.1:8080   # another one",
+        "dray status --watch                 # live, until Ctrl-C",
         "dray status --json",
     ),
 )
