@@ -35,15 +35,17 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {args[0]!r}.{_suggestion(args[0], self.entries)}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
         for section in self.sections:
             with formatter.section(section.title):
                 formatter.write_dl([(entry.name, entry.help) for entry in section.entries], col_spacing=3)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Examples"):
             formatter.write("".join(f"  {line}\n" for line in ROOT_EXAMPLES))
-        formatter.write("\nEach command has --help of its own. Exit codes: docs/cli.md.\n")
+        with formatter.section("Options, before or after the command"):
+            formatter.write_dl([record for option in self.get_params(ctx) if (record := option.get_help_record(ctx))])
+        formatter.write("\nEvery command has --help of its own. Exit codes and all options: docs/cli.md.\n")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem

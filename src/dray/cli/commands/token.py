@@ -1,7 +1,8 @@
 """``dray token``: make, list and revoke tokens."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,26 +65,29 @@ def create(
         {"name": name, "scopes": list(dict.fromkeys(scopes)), "datasets": list(datasets), "expires": until},
         TokenRequest,
     )
-    file = _new_file(save) if save else None
-    made = _call(app, lambda api: api.create_token(request))
-    if file is not None:
-        _save(file, made)
-        made = msgspec.structs.replace(made, secret=msgspec.UNSET)
+    with _new_file(save) if save else nullcontext() as file:
+        made = _call(app, lambda api: api.create_token(request))
+        if file is not None:
+            DISK.write(file, f"{made.secret}\n".encode())
+            DISK.sync(file)
+            made = msgspec.structs.replace(made, secret=msgspec.UNSET)
     secret = Column("secret", lambda t: f"saved in {save}" if save else t.secret)
-    app.display.record("token", made, [*COLUMNS[:6], COLUMNS[6], secret])
+    app.display.record("token", made, [*COLUMNS[:7], secret])
 
 
-def _new_file(path: str) -> int:
+@contextmanager
+def _new_file(path: str) -> Iterator[int]:
+    """Make a file before the token, so that no secret is lost for want of a place; without a token it goes again."""
+    place = Path(path).expanduser()
     try:
-        return os.open(Path(path).expanduser(), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise UsageError("the file exists already", item=path, hint="give the name of a new one") from None
-
-
-def _save(file: int, made: TokenView) -> None:
     try:
-        DISK.write(file, f"{made.secret}\n".encode())
-        DISK.sync(file)
+        yield file
+    except BaseException:
+        place.unlink()
+        raise
     finally:
         os.close(file)
 
