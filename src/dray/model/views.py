@@ -175,6 +175,7 @@ class UploadView(Wire, frozen=True, kw_only=True):
     updated: float
     proof: ProofView | None = None
     next_try: float | None = None
+    checksum: str | None = None
 
 
 # Catalogue

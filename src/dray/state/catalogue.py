@@ -167,7 +167,8 @@ def _with_copies(connection: Connection, statement: Select[Any], given: dict[str
 
 
 def _file(row: Any, held: Sequence[Stored]) -> File:
-    return File(*row, tuple(held))
+    values: tuple[Any, ...] = (*row, tuple(held))
+    return File(*values)
 
 
 @lru_cache

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, make_url
+from sqlalchemy import Connection as Connection
+from sqlalchemy import make_url
 
 from dray.errors import UsageError
 

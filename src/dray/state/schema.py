@@ -101,7 +101,6 @@ files = Table(
 """One version of one path. ``published`` is NULL until its first verified copy has the final name."""
 
 LIVE = text(f"state IN ({quoted(UPLOAD_LIVE)})")
-ENDED = text(f"state NOT IN ({quoted(UPLOAD_LIVE)})")
 OPEN = text("state <> 'accepted'")
 LEFT = text("leftover")
 
@@ -126,7 +125,7 @@ uploads = Table(
     Column("updated", Double, nullable=False),
     one_of("upload"),
     Index("uq_uploads_live", "file_id", unique=True, sqlite_where=LIVE, postgresql_where=LIVE),
-    Index("ix_uploads_ended", "file_id", sqlite_where=ENDED, postgresql_where=ENDED),
+    Index("ix_uploads_file", "file_id"),
     Index("ix_uploads_open", "state", sqlite_where=OPEN, postgresql_where=OPEN),
     Index("ix_uploads_leftover", "id", sqlite_where=LEFT, postgresql_where=LEFT),
 )

@@ -242,8 +242,7 @@ def whole(connection: Connection, keys: Iterable[int], lock: bool = False) -> di
 
 def of_file(connection: Connection, file: int) -> list[Whole]:
     """Return all uploads of one file version, the oldest first."""
-    ended = text(f"uploads.state NOT IN ({quoted(UPLOAD_LIVE)})")
-    statement = _whole().where(uploads.c.file_id == file, or_(LIVE, ended)).order_by(uploads.c.id)
+    statement = _whole().where(uploads.c.file_id == file).order_by(uploads.c.id)
     return [Whole(*row) for row in connection.execute(statement)]
 
 
