@@ -86,10 +86,10 @@ def _new_file(path: str) -> Iterator[int]:
     try:
         yield file
     except BaseException:
+        os.close(file)
         place.unlink()
         raise
-    finally:
-        os.close(file)
+    os.close(file)
 
 
 @define("list", examples=("dray token list", "dray token list --json"))
