@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Container, Iterator, Sequence
 
 from crc32c import crc32c
 
 from dray import fs, kernel
+from dray.clock import SystemClock
 from dray.errors import Busy, Conflict, Disconnected, DrayError, NotFound, PieceDamaged, Refused
 from dray.model.parts import Part, part_count, plan_part_size
 from dray.model.values import Held, Limits, Receipt, Ref
@@ -50,6 +52,9 @@ class Staging:
         self.disk = root.disk
         self.limits = limits
         self.guard = guard
+        self.doubtful = False
+        self._since = SystemClock().wall()
+        self._syncing = threading.Lock()
         self._sides = SideFiles(self.disk)
         with fs.Folders(root) as folders:
             for digit in FAN:
@@ -220,8 +225,15 @@ class Staging:
         for target in targets:
             if not self.is_whole(target) and target.mtime_ns is not None:
                 self._set_mtime(target, target.mtime_ns)
-        with fs.Folders(self.root) as folders:
-            folders.sync((self.folder(target).path, target.name) for target in targets)
+        try:
+            # One at a time: the kernel tells of a failed write once only, and every batch has to hear of it.
+            with self._syncing, fs.Folders(self.root) as folders:
+                folders.sync((self.folder(target).path, target.name) for target in targets)
+        except OSError:
+            self.doubtful = True
+            for target in targets:
+                self._drop(target)
+            raise
 
     def _set_mtime(self, target: Target, mtime_ns: int) -> None:
         fd = self._open(target)
@@ -230,13 +242,21 @@ class Staging:
         finally:
             os.close(fd)
 
-    def doubt(self, target: Target) -> None:
-        """Drop a file of one piece whose bytes are unknown since making them durable failed; it is sent again.
+    def _drop(self, target: Target) -> None:
+        """Remove a file of one piece whose bytes are unknown since making them durable failed; it is sent again.
 
         The parts of a larger file were made durable one by one: those stay, and ``verify`` reads what the disk has.
         """
         if self.is_whole(target):
             self._unlink(target)
+
+    def may_be_lost(self, seen: os.stat_result) -> bool:
+        """Say whether what the page cache has of a file may not be what the disk has, although syncing succeeded.
+
+        So it is after a failed sync, here or perhaps in an earlier process: the kernel then drops the pages' dirt.
+        Larger files are always read from the disk itself, since there it costs little.
+        """
+        return self.doubtful or seen.st_ctime < self._since or seen.st_size > self.limits.piece
 
     def discard(self, target: Target) -> None:
         """Remove what is staged; a thing that is not there is removed already."""

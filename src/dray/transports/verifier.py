@@ -35,13 +35,7 @@ class Verifier:
 
     def verify(self, claims: Sequence[Claim]) -> list[Proof | DrayError]:
         """Make the files of all claims durable in as few calls as possible, then prove each."""
-        staged = [found for claim in claims if (found := self._staged(claim)) is not None]
-        try:
-            self.staging.sync(staged)
-        except OSError as error:
-            for target in staged:
-                self.staging.doubt(target)
-            raise fs.failure(error) from error
+        self.staging.sync([found for claim in claims if (found := self._staged(claim)) is not None])
         buffer = memoryview(bytearray(fs.BUFFER))
         return each(claims, lambda claim: self._prove(claim, buffer))
 
@@ -85,6 +79,8 @@ class Verifier:
         return first
 
     def _read(self, claim: Claim, fd: int, buffer: memoryview) -> Proof:
-        fs.forget(fd)
+        seen = os.fstat(fd)
+        if self.staging.may_be_lost(seen):
+            fs.forget(fd)
         size, checksum = sha256(fd, buffer)
-        return Proof(claim.ref, size, checksum, tag_of(os.fstat(fd)), self.by, "durable")
+        return Proof(claim.ref, size, checksum, tag_of(seen), self.by, "durable")
