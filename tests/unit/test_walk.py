@@ -8,7 +8,8 @@ import pytest
 
 from dray.errors import NotFound
 from dray.model.filters import UNBOUNDED, Filters, SizeAndAge
-from dray.moving.walk import Found, Skipped, Walk, source_of, trees, version_of
+from dray.moving.digest import version_of
+from dray.moving.walk import Found, Skipped, Walk, source_of, trees
 
 posix_names = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
 

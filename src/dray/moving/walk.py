@@ -13,7 +13,8 @@ from dray.fs import Folder, Root
 from dray.model import filters
 from dray.model.filters import Filters, Rule
 from dray.model.names import RESERVED, RemotePath, refusal
-from dray.model.values import SourceVersion, Value
+from dray.model.values import Value
+from dray.moving.digest import version_of
 
 LINK = "a symbolic link; links are not followed"
 SPECIAL = "not a regular file"
@@ -85,11 +86,6 @@ def source_of(host: str, root: str, origin: str) -> str:
     """Return what says, to a destination, that it is the same file of the same machine again."""
     path = os.path.join(root, origin)
     return hashlib.sha256(f"{host}\0{path}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def version_of(seen: os.stat_result) -> SourceVersion:
-    """Return what tells this version of a file from any other."""
-    return SourceVersion(seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
 
 @dataclass(frozen=True)
