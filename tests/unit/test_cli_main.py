@@ -70,6 +70,11 @@ def test_help_names_every_command_by_purpose(capsys: pytest.CaptureFixture[str])
     assert text.index("Move data:") < text.index("Examples:") < text.index("Options")
 
 
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version").code == 0
+    assert capsys.readouterr().out.startswith("dray ")
+
+
 def test_an_unknown_command_suggests_one() -> None:
     ran = run("statsu")
     assert ran.code == exits.USAGE

@@ -22,14 +22,17 @@ class Bars(Progress):
     def __init__(self, title: str, display: Display, clock: Clock) -> None:
         super().__init__(title, display, clock)
         console = Console(file=display.err, highlight=False, markup=False, no_color=not display.look.colour)
+        self._voice = display.voice
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=5)
 
     def start(self) -> None:
-        """Start to draw."""
+        """Start to draw; what is said meanwhile goes above the bar."""
         self._live.start()
+        self.display.voice = lambda text: self._live.console.print(text, soft_wrap=True)
 
     def stop(self) -> None:
         """Draw the last state and leave it there."""
+        self.display.voice = self._voice
         self._live.stop()
 
     def render(self) -> Group:

@@ -28,6 +28,15 @@ def moves(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stream.isatty() and environ.get("TERM") != "dumb"
 
 
+def journaled(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Say whether the stream goes to the journal of systemd, which then understands priorities (systemd.exec(5))."""
+    try:
+        seen = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{seen.st_dev}:{seen.st_ino}"
+
+
 def silence_stdout() -> None:
     """Point standard output at nothing, so that the interpreter does not complain of a closed pipe when it ends."""
     nothing = os.open(os.devnull, os.O_WRONLY)

@@ -51,7 +51,7 @@ class App:
         look = Look(
             quiet=self.choices.quiet,
             colour=console.coloured(self.err, self.environ),
-            moves=console.moves(self.err, self.environ),
+            moves=console.moves(self.err, self.environ) and not self.choices.verbose,
         )
         return Display(self.choices.output, self.out, self.err, look)
 
@@ -80,10 +80,11 @@ class App:
     def start_logging(self) -> None:
         """Set up logging as the settings and options say."""
         from dray import telemetry
+        from dray.cli import console
 
         log = self.settings.log
         file = telemetry.LogFile(log.file, log.rotate_size, log.rotate_keep) if log.file else None
-        journal = "JOURNAL_STREAM" in self.environ and not self.err.isatty()
+        journal = console.journaled(self.err, self.environ)
         telemetry.set_up(log.level, log.format, stream=self.err, journal=journal, file=file)
         for warning in self.loaded.warnings:
             self.display.warn(warning)

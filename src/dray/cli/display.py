@@ -63,6 +63,7 @@ class Display:
         self.output = output
         self.out, self.err = out, err
         self.look = look or Look()
+        self.voice: Callable[[str], None] = self._say
         self._clock = clock or SystemClock()
 
     def record(self, kind: str, value: object, fields: Sequence[Column]) -> None:
@@ -110,11 +111,14 @@ class Display:
     def note(self, text: str) -> None:
         """Tell something on stderr, unless the user asked for quiet."""
         if not self.look.quiet:
-            print(printable(text), file=self.err, flush=True)
+            self.voice(printable(text))
 
     def warn(self, text: str) -> None:
         """Tell something on stderr that must not be missed."""
-        print(f"dray: {printable(text)}", file=self.err, flush=True)
+        self.voice(f"dray: {printable(text)}")
+
+    def _say(self, text: str) -> None:
+        print(text, file=self.err, flush=True)
 
     def line(self, text: str) -> None:
         """Write one finished line of output."""

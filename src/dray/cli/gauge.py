@@ -18,7 +18,7 @@ from dray.telemetry import redact
 PHASES = {"hash": "hashing", "send": "sending", "fetch": "fetching", "verify": "verifying", "publish": "publishing"}
 
 
-class Failed(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True):
     """Why something failed; ``code`` is one of dray/errors.py."""
 
     code: str
@@ -115,17 +115,17 @@ class OutcomeEvent(msgspec.Struct, frozen=True):
     kind: OutcomeKind
     size: int
     checksum: str | None
-    error: Failed | None
+    error: Cause | None
 
 
 def outcome_event(outcome: Outcome) -> OutcomeEvent:
     """Return an outcome as it is printed."""
     checksum = str(outcome.checksum) if outcome.checksum else None
-    return OutcomeEvent(str(outcome.path), outcome.kind, outcome.size, checksum, failed(outcome.error))
+    return OutcomeEvent(str(outcome.path), outcome.kind, outcome.size, checksum, cause(outcome.error))
 
 
-def failed(error: Exception | None) -> Failed | None:
+def cause(error: Exception | None) -> Cause | None:
     """Return an error as it is printed."""
     if isinstance(error, DrayError):
-        return Failed(error.code, error.message, error.item, error.hint, error.retry)
-    return Failed("unexpected", redact(repr(error))) if error else None
+        return Cause(error.code, error.message, error.item, error.hint, error.retry)
+    return Cause("unexpected", redact(repr(error))) if error else None

@@ -17,7 +17,9 @@ class LazyGroup(click.Group):
     """A group whose help, completion and suggestions come from the table alone."""
 
     def __init__(self, *, sections: Sequence[Section], name: str, help: str) -> None:
-        super().__init__(name, help=help, no_args_is_help=True)
+        super().__init__(
+            name, help=help, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
+        )
         self.sections = sections
         self.entries = {entry.name: entry for section in sections for entry in section.entries}
 

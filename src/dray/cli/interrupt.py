@@ -52,15 +52,18 @@ def run(story: Story[T], say: Callable[[str], None], leave: Callable[[int], None
 
     Raises Interrupted when a second press cancelled it.
     """
-    return asyncio.run(_guarded(story, say, leave))
+    presses = _Presses(say, leave)
+    try:
+        return asyncio.run(_guarded(story, presses))
+    finally:
+        presses.end()
 
 
-async def _guarded(story: Story[T], say: Callable[[str], None], leave: Callable[[int], None]) -> tuple[T, bool]:
+async def _guarded(story: Story[T], presses: "_Presses") -> tuple[T, bool]:
     stop = Stop()
     work = asyncio.ensure_future(story(stop))
-    presses = _Presses(stop, work, say, leave)
     try:
-        with _signals(asyncio.get_running_loop(), presses.press):
+        with _signals(asyncio.get_running_loop(), lambda: presses.press(stop, work)):
             return await work, stop.asked
     except asyncio.CancelledError:
         if presses.count < 2:
@@ -71,29 +74,27 @@ async def _guarded(story: Story[T], say: Callable[[str], None], leave: Callable[
 class _Presses:
     """Counts the presses and does what each of them means."""
 
-    def __init__(
-        self, stop: Stop, work: "asyncio.Future[T]", say: Callable[[str], None], leave: Callable[[int], None]
-    ) -> None:
+    def __init__(self, say: Callable[[str], None], leave: Callable[[int], None]) -> None:
         self.count = 0
-        self._stop, self._work, self._say, self._leave = stop, work, say, leave
+        self._say, self._leave = say, leave
+        self._timer = threading.Timer(PATIENCE, leave, (INTERRUPTED,))
+        self._timer.daemon = True
 
-    def press(self) -> None:
+    def press(self, stop: Stop, work: "asyncio.Future[T]") -> None:
         self.count += 1
         if self.count == 1:
-            self._stop.event.set()
+            stop.event.set()
             self._say(FIRST)
         elif self.count == 2:
             self._say(SECOND)
-            self._work.cancel()
-            self._leave_later()
+            work.cancel()
+            # A thread inside a C library cannot be cancelled; what it has not receipted is sent again next time.
+            self._timer.start()
         else:
             self._leave(INTERRUPTED)
 
-    def _leave_later(self) -> None:
-        # A thread inside a C library cannot be cancelled; what it has not receipted is sent again next time.
-        timer = threading.Timer(PATIENCE, self._leave, (INTERRUPTED,))
-        timer.daemon = True
-        timer.start()
+    def end(self) -> None:
+        self._timer.cancel()
 
 
 @contextmanager

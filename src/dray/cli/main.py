@@ -21,8 +21,18 @@ Nothing is called done before its bytes were flushed where they stay, read there
 def root() -> click.Group:
     """Make the root command."""
     group = LazyGroup(sections=SECTIONS, name="dray", help=HELP)
-    group.params.extend(common_options())
+    version = click.Option(["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version)
+    version.help = "Show the version and exit."
+    group.params.extend([*common_options(), version])
     return group
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"dray {version('dray')}")
+        ctx.exit()
 
 
 def main(args: Sequence[str] | None = None, app: App | None = None) -> int:
