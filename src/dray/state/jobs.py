@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Double,
     Select,
@@ -120,7 +121,9 @@ def claim(connection: Connection, holder: Holder, limit: int, now: float) -> lis
 def any_due(connection: Connection, now: float, leases: bool) -> bool:
     """Say whether a claim would find anything (a lease that ran out is counted if asked): a look costs no commit."""
     moment = now_of(connection, now)
-    due = (jobs.c.state == "waiting") & or_(jobs.c.run_at <= moment, jobs.c.updated > moment + JUMP)
+    due: ColumnElement[bool] = (jobs.c.state == "waiting") & or_(
+        jobs.c.run_at <= moment, jobs.c.updated > moment + JUMP
+    )
     if leases:
         due = or_(due, (jobs.c.state == "running") & (jobs.c.lease_until < moment))
     return connection.execute(select(jobs.c.id).where(OPEN, due).limit(1)).first() is not None
