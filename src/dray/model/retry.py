@@ -1,21 +1,27 @@
-"""Decides whether and when failed work is tried again: a pure function."""
+"""Decides whether and when a failed step is tried again: pure, the clock and the dice are arguments."""
 
-from dray.errors import DrayError
+from dray.errors import DrayError, PieceDamaged
 
-FIRST, LONGEST = 1.0, 30.0
-"""Seconds before the first and at most before every later try: what was full or away is noticed soon."""
+FIRST = 1.0
+LONGEST = 900.0
+GIVE_UP_AFTER = 72 * 3600.0
+"""Seconds without progress; the promise is at least a day."""
+DAMAGED_AGAIN = 5
+"""So often in a row the same bytes arrive damaged by accident; then they are not what their sender thinks."""
 
-ENDURANCE = 72 * 3600.0
-"""Seconds without success after which work is given up."""
 
+def decide_retry(
+    error: DrayError, attempt: int, first_failed_at: float, now: float, *, jitter: float = 0.5
+) -> float | None:
+    """Return the seconds to wait before the next try, or None to give up.
 
-def decide_retry(error: DrayError, attempt: int, first_failed_at: float, now: float, jitter: float) -> float | None:
-    """Return the seconds until the next try, or None when there is none.
-
-    ``attempt`` counts tries in a row that failed, this one included; ``jitter`` (0 to 1) keeps those that failed
-    together from coming back together. A failure that retrying cannot help is given up at once.
+    ``attempt`` counts the failures without progress, from 1; ``first_failed_at`` is when the first of them happened.
+    The wait doubles up to a quarter of an hour and lies between half and all of that (``jitter`` from 0 to 1 says
+    where), so that many clients do not come back together. What the other side asked for is waited at least.
     """
-    if error.retry == "never" or now - first_failed_at > ENDURANCE:
+    if isinstance(error, PieceDamaged) and attempt >= DAMAGED_AGAIN:
         return None
-    doubled = FIRST * 2.0 ** min(attempt - 1, 30)
-    return max(min(doubled, LONGEST) * (0.75 + jitter / 2), error.after or 0.0)
+    if error.retry == "never" or now - first_failed_at >= GIVE_UP_AFTER:
+        return None
+    longest = min(LONGEST, FIRST * 2.0 ** min(attempt - 1, 30))
+    return max(longest * (0.5 + jitter / 2), error.after or 0.0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Double, Select, Subquery, bindparam, select, update
+from sqlalchemy import Connection, Select, Subquery, select, update
 from sqlalchemy.sql.dml import Update
 
 from dray.model.values import Proof, Value
