@@ -1,0 +1,117 @@
+"""Starts, kills and restarts what is under test: server and clients, each try with directories and ports of its own."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.faults.ledger import Ledger, Writer
+from tests.faults.oracle import Evidence, Finding, Said, judge
+from tests.faults.sampler import Journal
+from tests.faults.store import Store
+from tests.faults.surfaces import Surfaces
+from tests.servers.dray import DRAY, DrayServer, clean_environment
+from tests.servers.process import Process
+
+DATASET = "run"
+PATIENCE = 180.0
+"""Seconds after which a client that should have ended counts as stuck."""
+
+
+class Rig:
+    """One server with its data, a source tree with its ledger, a sampler, and clients."""
+
+    def __init__(self, base: Path, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> None:
+        self.base = base
+        self.server = DrayServer(base / "server", env=env, prefix=prefix)
+        self.ledger = Ledger(base / "ledger" / "ledger.sqlite")
+        self.source = base / "source"
+        self.writer = Writer(self.ledger, self.source, DATASET)
+        self.store = Store(self.server.data)
+        self.said: list[Said] = []
+        self.journal: Journal | None = None
+        self.clients: list[Process] = []
+        self._surfaces: Surfaces | None = None
+
+    @property
+    def surfaces(self) -> Surfaces:
+        """Return what the server shows; it must have been started once."""
+        if self._surfaces is None:
+            self._surfaces = Surfaces(self.server.url, self.server.token)
+        return self._surfaces
+
+    def watch(self) -> None:
+        """Start the sampler; the server must have been started once."""
+        self.journal = Journal(self.base, self.server.url, self.server.data, self.ledger.file)
+        self.journal.process.start()
+
+    def unwatch(self) -> None:
+        """End the sampler and keep what was said."""
+        assert self.journal is not None
+        self.said += self.journal.stop()
+        self.journal = None
+
+    def client(self, *arguments: str, url: str | None = None) -> Process:
+        """Start a ``dray`` command with a home that all clients of this rig share, as one user's would."""
+        home = self.base / "home"
+        home.mkdir(exist_ok=True)
+        env = clean_environment(home, {"DRAY_URL": url or self.server.url, "DRAY_TOKEN": self.server.token})
+        process = Process([str(DRAY), *arguments], self.base / f"client-{len(self.clients)}.log", env)
+        process.start()
+        self.clients.append(process)
+        return process
+
+    def upload(self, url: str | None = None) -> Process:
+        """Start an upload of the whole source tree."""
+        return self.client("upload", f"{self.source}/", f"{url or self.server.url}/{DATASET}", url=url)
+
+    def ended(self, client: Process, seconds: float = PATIENCE) -> int:
+        """Wait for a client and note what its exit code says about every file."""
+        code = client.wait(seconds)
+        if code == 0 and "upload" in client.command:
+            self.note_exit("exit 0 of upload")
+        return code
+
+    def note_exit(self, surface: str) -> None:
+        """Take a success as saying that every newest version in the ledger is there, and look at once."""
+        newest = {version.key: version.sha256 for version in self.ledger.versions()}
+        at = time.monotonic()
+        self.said += [Said(surface, k, s, at, self.store.holds(k, frozenset({s}))) for k, s in newest.items()]
+
+    def safe(self) -> int:
+        """Run ``dray safe`` over the tree and note what it says; returns its exit code."""
+        client = self.client("safe", "--json", f"{self.source}/", f"{self.server.url}/{DATASET}")
+        code = client.wait(PATIENCE)
+        if code == 0:
+            self.note_exit("dray safe")
+        return code
+
+    def reap(self) -> None:
+        """Let the server remove leftovers once."""
+        raise NotImplementedError
+
+    def evidence(self, wanted: frozenset[str]) -> Evidence:
+        """Gather everything, from a running server."""
+        events = self.surfaces.all_events()
+        return Evidence(
+            written=self.ledger.versions(),
+            stored=self.store.stored(),
+            shown=self.surfaces.files(),
+            uploads=self.surfaces.uploads(event.upload for event in events if event.upload),
+            said=self.said,
+            accepted=[event.upload or 0 for event in events if event.kind == "upload.accepted"],
+            staged=self.store.staged(),
+            wanted=wanted,
+        )
+
+    def judge(self, wanted: frozenset[str] | None = None) -> list[Finding]:
+        """Compare everything; ``wanted`` are all files unless said otherwise."""
+        everything = frozenset(version.key for version in self.ledger.versions())
+        return judge(self.evidence(everything if wanted is None else wanted))
+
+    def stop(self) -> None:
+        """End every process of this rig."""
+        for client in self.clients:
+            client.kill9()
+        if self.journal is not None:
+            self.journal.process.kill9()
+        self.server.process.kill9()
