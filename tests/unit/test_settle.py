@@ -3,7 +3,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dray.model.schedule import latest_due, rescan_after
 from dray.model.settle import CLOSING, Policy, Sight, Wait, marked_by, settled
 
 SIGHTS = st.builds(
@@ -76,10 +75,3 @@ def test_a_done_file_names_the_file_or_folder_that_it_finishes() -> None:
     assert marked_by("RUN_COMPLETE", "RUN_COMPLETE") == ""
     assert [marked_by("{name}.done", name) for name in ("a.h5", ".done")] == [None, None]
     assert [marked_by(rule, "x") for rule in ("", "RUN_COMPLETE")] == [None, None]
-
-
-def test_a_rescan_takes_a_small_share_of_the_time() -> None:
-    assert rescan_after(60, 0.1, trusted=True) == 60
-    assert rescan_after(60, 3, trusted=True) == 300
-    assert rescan_after(10, 3, trusted=False) == 30
-    assert latest_due(100.0, 50.0) == 200.0

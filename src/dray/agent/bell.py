@@ -37,6 +37,9 @@ class Bell(Protocol):
     name: str
     """How it listens, for people."""
 
+    trusted: bool
+    """Whether it tells everything where nobody but this machine writes."""
+
     def watch(self, folder: str) -> None:
         """Listen to a folder from now on; called from any thread, before the folder is listed, again at will."""
 
@@ -76,6 +79,7 @@ class Silence:
     """Hears nothing, so that looking through the directory is all there is."""
 
     name = "looking"
+    trusted = False
 
     def watch(self, folder: str) -> None:
         """Do nothing."""

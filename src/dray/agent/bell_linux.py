@@ -91,6 +91,7 @@ class Inotify:
     """
 
     name = "inotify"
+    trusted = True
 
     def __init__(self, root: str, created: float, say: Callable[[str], None]) -> None:
         self._root = root
@@ -184,7 +185,7 @@ class Inotify:
 
     def _no_more(self) -> None:
         if not self._full:
-            self._full = True
+            self._full, self.trusted = True, False
             self._say(
                 f"{len(self._watches)} folders are watched and the system allows no more; new files in the others are "
                 "found by looking (more: sysctl fs.inotify.max_user_watches)"

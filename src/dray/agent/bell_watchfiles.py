@@ -18,6 +18,7 @@ class Watchfiles:
     """A bell that tells that a name was made or changed, never that it is finished."""
 
     name = "watchfiles"
+    trusted = True
 
     def __init__(self, root: str, say: Callable[[str], None]) -> None:
         self._root, self._say = root, say
@@ -45,6 +46,7 @@ class Watchfiles:
                     self._hear(change, path)
                 self._heard.tell()
         except (OSError, RuntimeError) as error:
+            self.trusted = False
             self._say(f"changes are not told any more ({error}); new files are found by looking")
 
     def _hear(self, change: watchfiles.Change, path: str) -> None:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -233,6 +233,11 @@ class Journal:
         resting, queued = (self._sql.execute(schema.FIRST_DUE, (s,)).fetchone()[0] for s in ("settling", "queued"))
         return (None if resting is None or resting >= schema.FAR else resting), queued
 
+    def queued(self) -> tuple[int, int]:
+        """Return how many files and bytes wait to be sent."""
+        files, nbytes = self._sql.execute(schema.QUEUED).fetchone()
+        return files, nbytes or 0
+
     def live(self) -> dict[str, int]:
         """Return how many files are not at their end, by state."""
         return dict(self._sql.execute(schema.LIVE).fetchall())
@@ -262,6 +267,19 @@ class Journal:
             raise Conflict("this journal was written by a newer Dray", item=str(self.path), hint="update Dray here")
         if found < schema.FORMAT:
             self._sql.executescript(schema.SCHEMA)
+
+
+def snapshot(path: Path, target: Path) -> None:
+    """Copy a journal, which an agent may be using, as it is at one moment; nothing where there is none."""
+    if not path.exists():
+        return
+    reading = f"{path.absolute().as_uri()}?mode=ro"
+    with (
+        translated(path),
+        closing(sqlite3.connect(reading, uri=True)) as source,
+        closing(sqlite3.connect(target)) as to,
+    ):
+        source.backup(to)
 
 
 @contextmanager

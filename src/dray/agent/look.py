@@ -24,24 +24,38 @@ LEFT = frozenset(("skipped", "refused"))
 
 
 @dataclass(slots=True)
+class News:
+    """What came of a round of looks: files and bytes that are to be sent now, folders to look through."""
+
+    files: int = 0
+    bytes: int = 0
+    settling: bool = False
+    folders: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Findings:
-    """What a round of looks found, until it is written; ``marked`` are files and folders whose done-file came."""
+    """What looks found, until it is written; ``marked`` are files and folders whose done-file came."""
 
     puts: list[Sighting] = field(default_factory=list)
     again: list[Key] = field(default_factory=list)
     gone: list[Key] = field(default_factory=list)
     marked: list[Key] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
 
-    def write(self, journal: Journal, mono: float, wall: float) -> None:
-        """Write and forget it; folders stay."""
-        journal.put(self.puts)
-        journal.again(self.again)
-        journal.vanish(self.gone, wall)
+    def write(self, journal: Journal, clock: Clock, news: News) -> None:
+        """Write it and add it to the news."""
+        if self.puts:
+            journal.put(self.puts)
+        if self.again:
+            journal.again(self.again)
+        if self.gone:
+            journal.vanish(self.gone, clock.wall())
         for key in self.marked:
             if not key.name:
-                journal.wake(key.folder, mono)
-        self.puts, self.again, self.gone = [], [], []
+                journal.wake(key.folder, clock.monotonic())
+        queued = [put.seen.size for put in self.puts if put.state == "queued"]
+        news.files, news.bytes = news.files + len(queued), news.bytes + sum(queued)
+        news.settling = news.settling or len(queued) < len(self.puts) or bool(self.marked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +85,35 @@ class Looker:
         """Return the path under which a file arrives, not checked."""
         return f"{self.prefix}/{key.path}" if self.prefix else key.path
 
-    def look(self, journal: Journal, hints: Mapping[Key, Notice]) -> list[str]:
-        """Look at names that something was heard of; return the folders among them."""
-        findings = Findings()
-        for folder, notices in _by_folder(hints).items():
-            self._look_into(journal, folder, notices, findings)
-        findings.write(journal, self.clock.monotonic(), self.clock.wall())
-        self._look_at_marked(journal, findings)
-        return findings.folders
-
-    def _look_at_marked(self, journal: Journal, findings: Findings) -> None:
+    def look(self, journal: Journal, hints: Mapping[Key, Notice]) -> News:
+        """Look at names that something was heard of, and at those that a done-file among them is about."""
+        news, findings = News(), Findings()
+        self._look_at(journal, hints, findings, news)
         marked: dict[Key, Notice] = {key: "found" for key in findings.marked if key.name}
-        more = Findings()
-        for folder, notices in _by_folder(marked).items():
-            self._look_into(journal, folder, notices, more)
-        more.write(journal, self.clock.monotonic(), self.clock.wall())
+        self._look_at(journal, marked, Findings(), news)
+        return news
 
-    def _look_into(self, journal: Journal, path: str, notices: Mapping[str, Notice], findings: Findings) -> None:
-        rules = self.rules.folder(path)
+    def _look_at(self, journal: Journal, hints: Mapping[Key, Notice], findings: Findings, news: News) -> None:
+        for folder, notices in _by_folder(hints).items():
+            news.folders += self._look_into(journal, folder, notices, findings)
+        findings.write(journal, self.clock, news)
+
+    def _look_into(self, journal: Journal, path: str, notices: Mapping[str, Notice], findings: Findings) -> list[str]:
+        """Look at names of one folder and return the folders among them."""
+        rules, inside = self.rules.folder(path), []
         try:
             folder = self.root.folder(path)
         except OSError:
             findings.gone.extend(Key(path, name) for name in notices)
-            return
+            return []
         with folder:
             for name, notice in notices.items():
                 found = folder.stat(name)
                 if found is not None and stat.S_ISDIR(found.st_mode):
-                    findings.folders.append(Key(path, name).path)
+                    inside.append(Key(path, name).path)
                 else:
                     View(self, folder, rules, findings).consider(found, journal.row(Key(path, name)), name, notice)
+        return inside
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Looking through a whole tree against the journal, in slices, so that everything else goes on in between."""
 
+import errno
 import stat
 from collections.abc import Callable, Iterable
 
 from dray.agent.journal import NOTHING, Journal, Key, Row, Seen, Sighting
-from dray.agent.look import LEFT, Findings, Looker, View, same
+from dray.agent.look import LEFT, Findings, Looker, News, View, same
 from dray.errors import Forbidden, NotFound
 from dray.fs import failure
 
@@ -31,6 +32,12 @@ class Scan:
         self._known = KNOWN if recheck else KNOWN | LEFT
         self._seen: set[str] = set()
         self._untold: list[str] = []
+        self._news = News()
+
+    def news(self) -> News:
+        """Return what was found since the last call."""
+        news, self._news = self._news, News()
+        return news
 
     def step(self, journal: Journal) -> bool:
         """Walk on for a slice of time and say whether all is done."""
@@ -73,7 +80,7 @@ class Scan:
             elif row is None or row.state not in self._known or not same(row, Seen.of(found)):
                 view.consider(found, row, name, "found")
         view.findings.gone.extend(Key(path, name) for name, row in rows.items() if row.state != "gone")
-        view.findings.write(journal, self._looker.clock.monotonic(), self._looker.clock.wall())
+        view.findings.write(journal, self._looker.clock, self._news)
 
     def _enter(self, view: View, name: str, row: Row | None) -> None:
         rule = view.rules.enter(name).pruned()
@@ -89,9 +96,19 @@ class Scan:
         now = self._looker.clock.wall()
         for path in journal.folders():
             hidden = any(path == top or path.startswith(top + "/") for top in self._untold)
-            if path not in self._seen and not hidden and not self._looker.rules.folder(path).pruned():
+            if path not in self._seen and not hidden and self._is_missing(path):
                 names = (name for name, row in journal.rows(path).items() if row.state != "gone")
                 journal.vanish([Key(path, name) for name in names], now)
+
+    def _is_missing(self, path: str) -> bool:
+        """Say whether a folder that the walk did not come by is gone, rather than left out or made meanwhile."""
+        if self._looker.rules.folder(path).pruned():
+            return False
+        try:
+            self._looker.root.folder(path).close()
+        except OSError as error:
+            return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        return False
 
 
 def _refuse(journal: Journal, path: str, reason: str) -> None:

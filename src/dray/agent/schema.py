@@ -137,6 +137,8 @@ HURRY = "UPDATE file SET due = ? WHERE state = 'queued' AND due > ?"
 
 FIRST_DUE = "SELECT min(due) FROM file WHERE state = ?"
 
+QUEUED = "SELECT count(*), sum(size) FROM file WHERE state = 'queued'"
+
 LIVE = "SELECT state, count(*) FROM file WHERE state IN ('settling', 'queued', 'sending') GROUP BY state"
 
 # How many files are in which state for which reason; the name is that of the row with the lowest folder.

@@ -1,0 +1,212 @@
+"""Sends what the journal has queued: batches side by side, outcomes recorded as they come, one pause for all."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from dray.agent.ledger import Ledger
+from dray.agent.turn import Flight, Landed, Turns
+from dray.errors import DrayError, NoSpace
+from dray.model.checksum import Checksum
+from dray.model.names import RemotePath
+from dray.model.schedule import OF_DESTINATION, of_destination, pause
+from dray.model.values import Limits, Outcome
+from dray.moving import flow
+from dray.moving.report import Phase, Report
+from dray.moving.source import Item, LocalFiles
+from dray.transports.base import Transport
+
+PATIENCE = 4
+"""Pauses in a row after which a run that is to end gives up."""
+
+LONG = 30.0
+"""Seconds that a run that is to end waits for a single file to be tried again."""
+
+
+IDLE = 60.0
+"""Seconds without work after which a session is let go."""
+
+SPACE = 5.0
+"""Seconds between two tries to write to a full disk."""
+
+
+class Show(Report, Protocol):
+    """Listens to an agent; outcomes are only told of files that need no more tries."""
+
+    def expect(self, files: int, nbytes: int) -> None:
+        """Add files and bytes to what is to be sent."""
+
+    def waiting(self, reason: str) -> None:
+        """Say why nothing moves, until bytes move again."""
+
+    def say(self, text: str) -> None:
+        """Tell something in words."""
+
+
+class Quietly:
+    """Passes on what a move tells, but for outcomes: only the journal knows which are final."""
+
+    def __init__(self, show: Show) -> None:
+        self.phase: Callable[[RemotePath, Phase], None] = show.phase
+        self.moved: Callable[[RemotePath, int], None] = show.moved
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Ignore it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Where files go and how many batches at a time; ``kept`` is told digests by version once they are recorded."""
+
+    transport: Transport
+    parallel: int = 3
+    kept: Callable[[Mapping[str, Checksum]], None] = lambda digests: None
+
+
+class Sender:
+    """Sends what is queued. ``settle`` is called when files were found changed and have to settle again."""
+
+    def __init__(self, ledger: Ledger, turns: Turns, lane: Lane, show: Show, settle: Callable[[], None]) -> None:
+        self._ledger, self._turns, self._lane, self._show, self._settle = ledger, turns, lane, show, settle
+        self._source = LocalFiles(turns.looker.root.path)
+        self._flying: dict[RemotePath, Flight] = {}
+        self._woken = asyncio.Event()
+        self._pauses = 0
+        self.trouble: DrayError | None = None
+
+    def wake(self) -> None:
+        """Say that there may be something to send."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event, drain: bool = False) -> None:
+        """Send until ``stop``; with ``drain`` until nothing is left that it makes sense to wait for."""
+        while not stop.is_set():
+            due = await self._due()
+            if drain and (due is None or due > LONG or self._gave_up()):
+                return
+            if due is None or due > 0:
+                await first(stop.wait(), self._woken.wait(), timeout=due)
+                self._woken.clear()
+                continue
+            await self._connected(stop, drain)
+            await self._pause(stop, drain)
+
+    async def _due(self) -> float | None:
+        """Return in how many seconds the next file is due, None when none waits."""
+        due = (await self._ledger.run(lambda journal: journal.due()))[1]
+        return None if due is None else due - self._turns.looker.clock.wall()
+
+    def _gave_up(self) -> bool:
+        hopeless = self.trouble is not None and self.trouble.retry == "never"
+        return self._pauses >= PATIENCE or hopeless
+
+    async def _connected(self, stop: asyncio.Event, drain: bool) -> None:
+        """Send over one session until it fails or there is nothing to send."""
+        self.trouble = None
+        try:
+            async with self._lane.transport.connect() as session:
+                batches, quietly = self._batches(session.limits, stop, drain), Quietly(self._show)
+                flows = flow.run(batches, self._source, session, quietly, parallel=self._lane.parallel, stop=stop)
+                async with aclosing(flows):
+                    async for outcomes in flows:
+                        await self._land(outcomes)
+        except DrayError as error:
+            self.trouble = error
+        finally:
+            await self._abandon()
+
+    async def _batches(self, limits: Limits, stop: asyncio.Event, drain: bool) -> AsyncGenerator[Sequence[Item], None]:
+        """Yield what is due, waiting for more; ends when the destination fails, or after a time without work.
+
+        While something is still on its way, a pause is made here, so that nothing has to break off.
+        """
+        while self.trouble is None or (self._flying and await self._pause(stop, drain)):
+            self.trouble = None
+            self._woken.clear()
+            claimed = await self._ledger.run(lambda journal: self._turns.claim(journal, limits))
+            if claimed.missed:
+                self._settle()
+            if claimed.flights:
+                self._flying.update((flight.item.path, flight) for flight in claimed.flights)
+                yield [flight.item for flight in claimed.flights]
+            elif not claimed.missed and not await self._more(drain):
+                return
+
+    async def _more(self, drain: bool) -> bool:
+        """Wait until there may be more to send; say no when it is better to let the session go."""
+        due = await self._due()
+        idle = not self._flying and (due is None or (drain and due > LONG))
+        if idle and drain:
+            return False
+        return await first(self._woken.wait(), timeout=IDLE if due is None else max(due, 0.0)) or not idle
+
+    async def _land(self, outcomes: Sequence[Outcome]) -> None:
+        """Record how a batch ended, tell it, and remember digests for later questions."""
+        errors = [outcome.error for outcome in outcomes if isinstance(outcome.error, DrayError)]
+        trouble = of_destination(errors, len(outcomes))
+        landed = [self._landed(outcome, trouble) for outcome in outcomes]
+        self._note(outcomes, trouble)
+        final = await self._recorded(landed)
+        for one in landed:
+            if one in final:
+                self._show.outcome(one.outcome)
+            else:
+                self._show.phase(one.outcome.path, "wait")
+        self._settle()
+        self.wake()
+
+    def _landed(self, outcome: Outcome, trouble: DrayError | None) -> Landed:
+        excused = trouble is not None and (isinstance(outcome.error, (type(trouble), *OF_DESTINATION)))
+        return Landed(self._flying.pop(outcome.path), outcome, excused, random.random())  # noqa: S311
+
+    def _note(self, outcomes: Sequence[Outcome], trouble: DrayError | None) -> None:
+        if trouble is not None:
+            self.trouble = trouble
+        elif any(outcome.error is None for outcome in outcomes):
+            self._pauses = 0
+
+    async def _recorded(self, landed: Sequence[Landed]) -> list[Landed]:
+        """Record until it succeeds: what arrived must not be forgotten because the journal's disk is full."""
+        while True:
+            try:
+                final = await self._ledger.run(lambda journal: self._turns.end(journal, landed))
+                break
+            except NoSpace as error:
+                self._show.waiting(str(error))
+                await asyncio.sleep(SPACE)
+        arrived = [one.outcome for one in final if one.outcome.error is None]
+        digests = {outcome.version: outcome.checksum for outcome in arrived if outcome.checksum is not None}
+        await asyncio.to_thread(self._lane.kept, digests)
+        return final
+
+    async def _abandon(self) -> None:
+        """Queue again what was on its way when the session broke off."""
+        flights, self._flying = list(self._flying.values()), {}
+        if flights:
+            await self._ledger.run(lambda journal: self._turns.back(journal, flights))
+
+    async def _pause(self, stop: asyncio.Event, drain: bool) -> bool:
+        """Leave a destination that failed alone for a while; say whether to try again then."""
+        error = self.trouble
+        if error is None or stop.is_set():
+            return False
+        self._pauses += 1
+        if drain and self._gave_up():
+            return False
+        seconds = pause(error, self._pauses, random.random())  # noqa: S311
+        self._show.waiting(f"{error}; next try in {seconds:.0f} s")
+        return not await first(stop.wait(), timeout=seconds)
+
+
+async def first(*waits: Coroutine[None, None, object], timeout: float | None = None) -> bool:
+    """Wait for the first of several things; say whether any came in time."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for task in tasks:
+            task.cancel()

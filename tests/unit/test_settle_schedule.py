@@ -1,0 +1,86 @@
+"""When a directory is looked through again, and when what failed is tried again."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dray.errors import (
+    Busy,
+    Denied,
+    DrayError,
+    Forbidden,
+    IntegrityFailure,
+    NoSpace,
+    SourceChanged,
+    Unreachable,
+    error_classes,
+)
+from dray.model.schedule import (
+    DAMAGES,
+    ENDURANCE,
+    LONGEST,
+    Next,
+    after_failure,
+    latest_due,
+    of_destination,
+    pause,
+    rescan_after,
+    spacing,
+)
+
+ERRORS = st.sampled_from(list(error_classes().values())).map(lambda cls: cls("it failed"))
+
+
+def test_a_rescan_takes_a_small_share_of_the_time() -> None:
+    assert rescan_after(60, 0.1, trusted=True) == 60
+    assert rescan_after(60, 3, trusted=True) == 300
+
+
+def test_where_events_cannot_be_trusted_a_rescan_comes_soon() -> None:
+    assert rescan_after(60, 0.1, trusted=False) == 10
+    assert rescan_after(5, 0.1, trusted=False) == 5
+    assert rescan_after(60, 3, trusted=False) == 30
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_tries_come_ever_later_but_never_later_than_the_longest_wait(failures: int, luck: float) -> None:
+    assert 0 < spacing(failures, luck) <= LONGEST
+    assert spacing(failures, luck) <= spacing(failures + 1, luck)
+    assert spacing(failures, luck, after=5000.0) == 5000.0
+
+
+@given(ERRORS, st.integers(1, 50), st.floats(0, 2 * ENDURANCE), st.floats(0, 1))
+def test_what_is_tried_again_is_tried_within_what_a_clock_may_say(
+    error: DrayError, failures: int, trying: float, luck: float
+) -> None:
+    after = after_failure(error, failures, trying, luck)
+    assert after.seconds <= latest_due(0.0)
+    assert (after.state == "failed") == (
+        not isinstance(error, SourceChanged)
+        and not (isinstance(error, IntegrityFailure) and failures < DAMAGES)
+        and (error.retry == "never" or trying >= ENDURANCE)
+    )
+
+
+def test_a_file_that_changed_settles_anew_and_never_fails_of_it() -> None:
+    assert after_failure(SourceChanged("it changed"), 99, 2 * ENDURANCE, 0.5) == Next("settling")
+
+
+def test_a_failure_of_the_destination_is_told_from_that_of_a_file() -> None:
+    wide = Unreachable("no answer")
+    assert of_destination([wide], 256) is wide
+    assert of_destination([NoSpace("full")], 1) is not None
+    assert of_destination([Denied("no right")], 1) is not None
+    assert of_destination([Forbidden("no access"), Forbidden("no access")], 2) is None
+    assert of_destination([], 3) is None
+
+
+def test_a_batch_that_failed_alike_for_a_time_says_that_the_destination_fails() -> None:
+    assert of_destination([Busy("a"), Busy("b")], 2) is not None
+    assert of_destination([Busy("a")], 1) is None
+    assert of_destination([Busy("a"), Busy("b")], 3) is None
+    assert of_destination([SourceChanged("a"), SourceChanged("b")], 2) is None
+
+
+@given(ERRORS, st.integers(1, 1000), st.floats(0, 1))
+def test_a_destination_is_asked_again_soon(error: DrayError, pauses: int, luck: float) -> None:
+    assert 0 < pause(error, pauses, luck) <= (8 if isinstance(error, Unreachable) else 30)
