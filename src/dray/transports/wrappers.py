@@ -11,7 +11,7 @@ from dray.client.rate import Rate
 from dray.clock import Clock
 from dray.errors import DrayError, SourceChanged
 from dray.model.names import printable
-from dray.model.retry import decide_retry
+from dray.model.retry import FOR_DAYS, Persistence, decide_retry
 from dray.model.values import Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged
 from dray.transports.base import Failure, Piece, Session
 
@@ -77,9 +77,16 @@ class Retrying(Wrapper):
 
     by_item = frozenset({"stage", "write", "read", "remove"})
 
-    def __init__(self, inner: Session, clock: Clock, waiting: Waiting = lambda error, delay: None) -> None:
+    def __init__(
+        self,
+        inner: Session,
+        clock: Clock,
+        waiting: Waiting = lambda error, delay: None,
+        persistence: Persistence = FOR_DAYS,
+    ) -> None:
         super().__init__(inner)
         self.clock = clock
+        self.persistence = persistence
         self.waiting = waiting
         self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
         self.jitter: Callable[[], float] = random.random
@@ -88,13 +95,13 @@ class Retrying(Wrapper):
         """Repeat the call for what failed and may succeed later."""
         answers: dict[int, R | DrayError] = {}
         left = list(range(len(items)))
-        patience = Patience(self.clock, self.jitter)
+        patience = self._patience()
         while True:
             error, found = await _caught(call, [items[index] for index in left])
             answers.update(zip(left, found, strict=True))
             if error is None and name in self.by_item:
                 failed = [index for index in left if _may_succeed(answers[index])]
-                patience = patience if len(failed) == len(left) else Patience(self.clock, self.jitter)
+                patience = patience if len(failed) == len(left) else self._patience()
                 left = failed
                 error = next((one for index in left if isinstance(one := answers[index], DrayError)), None)
             delay = patience.after(error)
@@ -103,13 +110,17 @@ class Retrying(Wrapper):
             self.waiting(error, delay)
             await self.sleep(delay)
 
+    def _patience(self) -> "Patience":
+        return Patience(self.clock, self.jitter, self.persistence)
+
 
 class Patience:
     """Counts failures without progress."""
 
-    def __init__(self, clock: Clock, jitter: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock, jitter: Callable[[], float], persistence: Persistence = FOR_DAYS) -> None:
         self._clock = clock
         self._jitter = jitter
+        self._persistence = persistence
         self._attempt = 0
         self._since = 0.0
 
@@ -120,7 +131,8 @@ class Patience:
         now = self._clock.monotonic()
         self._attempt += 1
         self._since = now if self._attempt == 1 else self._since
-        return decide_retry(error, self._attempt, self._since, now, jitter=self._jitter())
+        jitter = self._jitter()
+        return decide_retry(error, self._attempt, self._since, now, jitter=jitter, persistence=self._persistence)
 
 
 async def _caught(call: Call[Q, R], items: Sequence[Q]) -> tuple[DrayError | None, Sequence[R | DrayError]]:
