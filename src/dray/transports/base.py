@@ -34,7 +34,9 @@ class Session(Protocol):
     request) is the session's business. No call retries by itself: wrappers do.
     """
 
-    limits: Limits
+    @property
+    def limits(self) -> Limits:
+        """Return what this session can do."""
 
     def list(self, prefix: str = "") -> AsyncIterator[Entry]:
         """Yield the published files below ``prefix``, in path order; nothing that is staged."""
@@ -69,5 +71,3 @@ class Transport(Protocol):
 
     def connect(self) -> AbstractAsyncContextManager[Session]:
         """Open a session; closing it leaves staged files for the next one to resume."""
-
-
