@@ -44,10 +44,14 @@ class Grip:
         self._name = name
         self._number = number
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> "Grip":
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give it back."""
         self._guard.release(self._name, self._number)

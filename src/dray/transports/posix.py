@@ -169,7 +169,7 @@ class PosixSession:
             if lent.held is None:
                 for view in window.views(piece.at):
                     lent.take(view)
-            return self.staging.receipt(lent, piece.crc32c)
+            return lent.receipt(piece.crc32c)
 
     async def read(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
         """Copy ranges of published files; a ref with a tag finds this content even when newer has the name."""

@@ -3,17 +3,18 @@
 import contextlib
 import os
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
+from types import TracebackType
 
 from crc32c import crc32c
 
 from dray import fs, kernel
 from dray.clock import SystemClock
-from dray.errors import Busy, Conflict, Disconnected, DrayError, NotFound, PieceDamaged, Refused
+from dray.errors import Busy, Conflict, Disconnected, NotFound, PieceDamaged, Refused
 from dray.model.parts import Part, part_count, plan_part_size
 from dray.model.values import Held, Limits, Receipt, Ref
 from dray.transports.base import Piece
-from dray.transports.guard import Guard
+from dray.transports.guard import Grip, Guard
 from dray.transports.refs import Target, target_of
 from dray.transports.sidefile import SUFFIX, SideFile, SideFiles
 
@@ -21,27 +22,63 @@ FAN = "0123456789abcdef"
 
 
 class Lent:
-    """One part of a staged file, lent to whoever brings its bytes in order; ``held`` when it is durable already."""
+    """One part of a staged file, lent to whoever brings its bytes in order, until it is closed.
 
-    __slots__ = ("_disk", "crc", "done", "fd", "held", "part", "target")
+    ``held`` when it is durable already. Left by an exception, a file of one piece is removed again.
+    """
 
-    def __init__(self, disk: fs.Disk, target: Target, part: Part, fd: int, held: Held | None) -> None:
-        self._disk = disk
-        self.fd = fd
+    __slots__ = ("_grip", "_staging", "crc", "done", "fd", "held", "part", "target")
+
+    def __init__(self, staging: "Staging", target: Target, part: Part, grip: Grip) -> None:
+        self._staging = staging
+        self._grip = grip
         self.target = target
         self.part = part
-        self.held = held
         self.crc = 0
         self.done = 0
+        self.fd, self.held = staging.open_part(target, part)
+
+    def __enter__(self) -> "Lent":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(keep=not isinstance(error, Exception))
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether the part is durable already; then its bytes are not written again."""
+        return self.held is not None
 
     def take(self, view: memoryview) -> None:
-        """Write the next bytes; Refused beyond the part's end. Those of a part that is held are not written again."""
+        """Write the next bytes; Refused beyond the part's end."""
         if self.done + len(view) > self.part.length:
             raise Refused(f"more than the {self.part.length} bytes of part {self.part.number} came")
         if self.held is None:
-            self._disk.pwrite(self.fd, view, self.part.offset + self.done)
+            self._staging.disk.pwrite(self.fd, view, self.part.offset + self.done)
         self.crc = crc32c(view, self.crc)
         self.done += len(view)
+
+    def receipt(self, expected: int | None) -> Receipt:
+        """Check what was brought, make it durable and say so.
+
+        A part that is held is receipted again for the same crc32c only, otherwise Conflict. A file of one piece becomes
+        durable when it is verified. Raises PieceDamaged, or Disconnected when bytes are missing.
+        """
+        return self._staging.receipt(self, expected)
+
+    def close(self, *, keep: bool) -> None:
+        """Give the part back; without ``keep`` a file of one piece is removed."""
+        fd, self.fd = self.fd, -1
+        if fd < 0:
+            return
+        os.close(fd)
+        try:
+            if not keep and self._staging.is_whole(self.target):
+                self._staging.unlink(self.target)
+        finally:
+            self._grip.release()
 
 
 class Staging:
@@ -114,26 +151,31 @@ class Staging:
             raise Conflict(f"another size ({side.size}) is staged under this version", hint="give a new version")
         return side
 
-    @contextlib.contextmanager
-    def lend(self, ref: Ref, part: Part) -> Iterator[Lent]:
-        """Lend one part to whoever brings its bytes; nobody else gets it meanwhile.
+    def lend(self, ref: Ref, part: Part) -> Lent:
+        """Lend one part to whoever brings its bytes; nobody else gets it until it is closed.
 
         Raises Busy when somebody has it, NotFound when nothing is staged, Refused when there is no such part.
         """
         target = target_of(ref)
-        with self.guard.take(target.name, part.number):
-            if self.is_whole(target):
-                fd, held = self._create(target, part), None
-            else:
-                fd, held = self._open_part(target, part)
-            try:
-                yield Lent(self.disk, target, part, fd, held)
-            except (DrayError, OSError):
-                if self.is_whole(target):
-                    self._unlink(target)
-                raise
-            finally:
-                os.close(fd)
+        grip = self.guard.take(target.name, part.number)
+        try:
+            return Lent(self, target, part, grip)
+        except BaseException:
+            grip.release()
+            raise
+
+    def open_part(self, target: Target, part: Part) -> tuple[int, Held | None]:
+        """Open the staged file for one part, locked against other processes, and say whether it is held."""
+        if self.is_whole(target):
+            return self._create(target, part), None
+        fd = self._open(target)
+        try:
+            if not kernel.lock_range(fd, part.offset, part.length):
+                raise Busy("another process is writing this part")
+            return fd, self._held(target, part)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def _create(self, target: Target, part: Part) -> int:
         """Make the staged file of one piece anew; what a crash left under its name is dropped."""
@@ -144,16 +186,6 @@ class Staging:
         except FileExistsError:
             self.disk.unlink(self.at(target))
             return self.disk.create(self.at(target))
-
-    def _open_part(self, target: Target, part: Part) -> tuple[int, Held | None]:
-        fd = self._open(target)
-        try:
-            if not kernel.lock_range(fd, part.offset, part.length):
-                raise Busy("another process is writing this part")
-            return fd, self._held(target, part)
-        except BaseException:
-            os.close(fd)
-            raise
 
     def _open(self, target: Target) -> int:
         try:
@@ -172,11 +204,7 @@ class Staging:
         return side.held.get(part.number)
 
     def receipt(self, lent: Lent, expected: int | None) -> Receipt:
-        """Check what was brought, make it durable and say so.
-
-        A part that is held is receipted again for the same crc32c only, otherwise Conflict. A file of one piece becomes
-        durable when it is verified. Raises PieceDamaged, or Disconnected when bytes are missing.
-        """
+        """Do what ``Lent.receipt`` says."""
         target, part, held = lent.target, lent.part, lent.held
         if held is not None:
             return self._again(target, held, expected)
@@ -248,7 +276,7 @@ class Staging:
         The parts of a larger file were made durable one by one: those stay, and ``verify`` reads what the disk has.
         """
         if self.is_whole(target):
-            self._unlink(target)
+            self.unlink(target)
 
     def may_be_lost(self, seen: os.stat_result) -> bool:
         """Say whether what the page cache has of a file may not be what the disk has, although syncing succeeded.
@@ -261,10 +289,11 @@ class Staging:
     def discard(self, target: Target) -> None:
         """Remove what is staged; a thing that is not there is removed already."""
         with self.guard.take(target.name):
-            self._unlink(target)
+            self.unlink(target)
             self.forget(target)
 
-    def _unlink(self, target: Target) -> None:
+    def unlink(self, target: Target) -> None:
+        """Remove the staged file; one that is not there is removed already."""
         with contextlib.suppress(FileNotFoundError):
             self.disk.unlink(self.at(target))
 
