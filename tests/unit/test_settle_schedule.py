@@ -1,5 +1,6 @@
 """When a directory is looked through again, and when what failed is tried again."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,21 +11,20 @@ from dray.errors import (
     Forbidden,
     IntegrityFailure,
     NoSpace,
+    PieceDamaged,
     SourceChanged,
     Unreachable,
     error_classes,
 )
+from dray.model.retry import GIVE_UP_AFTER
 from dray.model.schedule import (
     DAMAGES,
-    ENDURANCE,
-    LONGEST,
     Next,
     after_failure,
     latest_due,
     of_destination,
     pause,
     rescan_after,
-    spacing,
 )
 
 ERRORS = st.sampled_from(list(error_classes().values())).map(lambda cls: cls("it failed"))
@@ -41,28 +41,28 @@ def test_where_events_cannot_be_trusted_a_rescan_comes_soon() -> None:
     assert rescan_after(60, 3, trusted=False) == 30
 
 
-@given(st.integers(1, 10_000), st.floats(0, 1))
-def test_tries_come_ever_later_but_never_later_than_the_longest_wait(failures: int, luck: float) -> None:
-    assert 0 < spacing(failures, luck) <= LONGEST
-    assert spacing(failures, luck) <= spacing(failures + 1, luck)
-    assert spacing(failures, luck, after=5000.0) == 5000.0
-
-
-@given(ERRORS, st.integers(1, 50), st.floats(0, 2 * ENDURANCE), st.floats(0, 1))
+@given(ERRORS, st.integers(1, 50), st.floats(0, 2 * GIVE_UP_AFTER), st.floats(0, 1))
 def test_what_is_tried_again_is_tried_within_what_a_clock_may_say(
     error: DrayError, failures: int, trying: float, luck: float
 ) -> None:
-    after = after_failure(error, failures, trying, luck)
+    after = after_failure(error, failures, 0.0, trying, luck)
     assert after.seconds <= latest_due(0.0)
-    assert (after.state == "failed") == (
-        not isinstance(error, SourceChanged)
-        and not (isinstance(error, IntegrityFailure) and failures < DAMAGES)
-        and (error.retry == "never" or trying >= ENDURANCE)
-    )
+    endless = isinstance(error, SourceChanged) or trying < GIVE_UP_AFTER
+    assert endless or after.state == "failed"
+
+
+@pytest.mark.parametrize("failure", [IntegrityFailure("stored bytes differ"), PieceDamaged("a piece differs")])
+def test_a_file_that_keeps_arriving_damaged_is_tried_a_few_times(failure: DrayError) -> None:
+    states = [after_failure(failure, failures, 0.0, 100.0, 0.5).state for failures in range(1, DAMAGES + 1)]
+    assert states == ["queued"] * (DAMAGES - 1) + ["failed"]
+
+
+def test_what_can_never_succeed_is_not_tried_again() -> None:
+    assert after_failure(Forbidden("no access"), 1, 0.0, 0.0, 0.5) == Next("failed")
 
 
 def test_a_file_that_changed_settles_anew_and_never_fails_of_it() -> None:
-    assert after_failure(SourceChanged("it changed"), 99, 2 * ENDURANCE, 0.5) == Next("settling")
+    assert after_failure(SourceChanged("it changed"), 99, 0.0, 2 * GIVE_UP_AFTER, 0.5) == Next("settling")
 
 
 def test_a_failure_of_the_destination_is_told_from_that_of_a_file() -> None:

@@ -22,6 +22,8 @@ GROUP = 500
 LOOKS = 3
 """How often a run that is to end looks at files that do not settle."""
 
+NOTICES: tuple[Notice, ...] = ("found", "renamed")
+
 RULES = "rules"
 """The note that says by which rules the whole directory was looked through last."""
 
@@ -85,8 +87,9 @@ class Agent:
             self._rescan.set()
         for group in _groups(rings.names, GROUP):
             await self._look(group)
-        if rings.folders:
-            await self._scan(sorted(rings.folders))
+        for notice in NOTICES:
+            if folders := [folder for folder, heard in rings.folders.items() if heard == notice]:
+                await self._scan(folders, notice)
 
     async def _look(self, hints: Mapping[Key, Notice]) -> None:
         news = await self._ledger.run(lambda journal: self._looker.look(journal, hints))
@@ -124,11 +127,11 @@ class Agent:
         trusted = self._looker.leases and self._bell.trusted
         await first(self._rescan.wait(), timeout=rescan_after(every, clock.monotonic() - began, trusted))
 
-    async def _scan(self, start: Sequence[str] = ("",)) -> None:
-        """Look through folders and all below them."""
+    async def _scan(self, start: Sequence[str] = ("",), notice: Notice = "found") -> None:
+        """Look through folders and all below them; whole folders that were renamed in are finished as they are."""
         rules = f"{self._looker.rules.fingerprint()}\n{self._looker.policy}"
         known = await self._ledger.run(lambda journal: journal.recall(RULES))
-        scan = Scan(self._looker, self._bell.watch, start, recheck=known != rules)
+        scan = Scan(self._looker, self._bell.watch, start, notice, recheck=known != rules)
         done = False
         while not done:
             done = await self._ledger.run(scan.step)

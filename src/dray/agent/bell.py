@@ -14,10 +14,10 @@ MOST = 50_000
 
 @dataclass(slots=True)
 class Rings:
-    """What was heard: names, folders to look through, and whether something was missed."""
+    """What was heard: names, folders to look through (``renamed``: as they are), and whether something was missed."""
 
     names: dict[Key, Notice] = field(default_factory=dict)
-    folders: set[str] = field(default_factory=set)
+    folders: dict[str, Notice] = field(default_factory=dict)
     lost: bool = False
 
     def __bool__(self) -> bool:

@@ -156,7 +156,7 @@ class Inotify:
         if mask & IN_MOVED_FROM:
             self._watches.leave(path)
         elif mask & (IN_CREATE | IN_MOVED_TO):
-            self._heard.rings.folders.add(path)
+            self._heard.rings.folders[path] = "renamed" if mask & IN_MOVED_TO else "found"
 
     def _file(self, key: Key, mask: int) -> None:
         if mask & IN_CREATE:

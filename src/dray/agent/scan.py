@@ -8,6 +8,7 @@ from dray.agent.journal import NOTHING, Journal, Key, Row, Seen, Sighting
 from dray.agent.look import LEFT, Findings, Looker, News, View, same
 from dray.errors import Forbidden, NotFound
 from dray.fs import failure
+from dray.model.settle import Notice
 
 SLICE = 0.05
 """Seconds after which a scan lets others use the journal."""
@@ -24,9 +25,14 @@ class Scan:
     """
 
     def __init__(
-        self, looker: Looker, watch: Callable[[str], None], start: Iterable[str] = ("",), recheck: bool = True
+        self,
+        looker: Looker,
+        watch: Callable[[str], None],
+        start: Iterable[str] = ("",),
+        notice: Notice = "found",
+        recheck: bool = True,
     ) -> None:
-        self._looker, self._watch = looker, watch
+        self._looker, self._watch, self._notice = looker, watch, notice
         self._todo = list(start)
         self._whole = self._todo == [""]
         self._known = KNOWN if recheck else KNOWN | LEFT
@@ -78,7 +84,7 @@ class Scan:
             if stat.S_ISDIR(found.st_mode):
                 self._enter(view, name, row)
             elif row is None or row.state not in self._known or not same(row, Seen.of(found)):
-                view.consider(found, row, name, "found")
+                view.consider(found, row, name, self._notice)
         view.findings.gone.extend(Key(path, name) for name, row in rows.items() if row.state != "gone")
         view.findings.write(journal, self._looker.clock, self._news)
 

@@ -106,7 +106,7 @@ class Turns:
         if landed.excused:
             return Ended(queued.key, "queued", reason, now, queued.attempt, queued.tried)
         error = outcome.error if isinstance(outcome.error, DrayError) else DrayError(reason)
-        after = after_failure(error, queued.attempt + 1, max(now - tried, 0.0), landed.luck)
+        after = after_failure(error, queued.attempt + 1, tried, now, landed.luck)
         return Ended(queued.key, after.state, reason, now + after.seconds, queued.attempt + 1, tried)
 
     def _checked(self, landed: Landed, end: Ended, folders: "_Folders") -> Ended:

@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from dray.errors import Denied, DrayError, IntegrityFailure, NoSpace, SourceChanged, TooManyRequests, Unreachable
+from dray.errors import (
+    Denied,
+    DrayError,
+    IntegrityFailure,
+    NoSpace,
+    SourceChanged,
+    Temporary,
+    TooManyRequests,
+    Unreachable,
+)
+from dray.model.retry import LONGEST, Persistence, decide_retry
 from dray.model.values import Value
 
 RARELY = 100.0
@@ -14,14 +24,8 @@ OFTEN = 10.0
 UNTOLD = 10.0
 """Most seconds between two rescans there."""
 
-FIRST, LONGEST = 1.0, 600.0
-"""Seconds before the first and before every later try."""
-
 SOON, SELDOM = 8.0, 30.0
 """Most seconds for which a whole destination is left alone: out of reach, or failing otherwise."""
-
-ENDURANCE = 72 * 3600.0
-"""Seconds for which a file is tried without success before it counts as failed."""
 
 DAMAGES = 5
 """Tries of a file whose stored bytes keep differing from those that were sent."""
@@ -40,21 +44,13 @@ def latest_due(now: float) -> float:
     return now + 2 * LONGEST
 
 
-def spacing(failures: int, luck: float, after: float | None = None) -> float:
-    """Return the seconds to wait after so many failures in a row, at least what the other side asked for.
-
-    ``luck`` from 0 to 1 spreads those who failed together.
-    """
-    plain = min(LONGEST, FIRST * 2.0 ** min(failures - 1, 20))
-    return max(plain * (0.5 + luck / 2), after or 0.0)
-
-
 def pause(error: DrayError, pauses: int, luck: float) -> float:
     """Return for how many seconds a destination that failed so often in a row is left alone.
 
     One that is only out of reach is asked often, so that work goes on soon after it is back.
     """
-    return max(min(spacing(pauses, luck), SOON if isinstance(error, Unreachable) else SELDOM), error.after or 0.0)
+    longest = SOON if isinstance(error, Unreachable) else SELDOM
+    return decide_retry(error, pauses, 0.0, 0.0, jitter=luck, persistence=Persistence(1.0, longest)) or SELDOM
 
 
 class Next(Value, frozen=True):
@@ -64,14 +60,14 @@ class Next(Value, frozen=True):
     seconds: float = 0.0
 
 
-def after_failure(error: DrayError, failures: int, trying: float, luck: float) -> Next:
-    """Decide about a file after so many failures in a row, in ``trying`` seconds since the first of them."""
+def after_failure(error: DrayError, failures: int, tried: float, now: float, luck: float) -> Next:
+    """Decide about a file after so many failures in a row, the first of them at ``tried``."""
     if isinstance(error, SourceChanged):
         return Next("settling")
     damaged = isinstance(error, IntegrityFailure) and failures < DAMAGES
-    if damaged or (error.retry == "later" and trying < ENDURANCE):
-        return Next("queued", spacing(failures, luck, error.after))
-    return Next("failed")
+    cause = Temporary(error.message, after=error.after) if damaged else error
+    seconds = decide_retry(cause, failures, tried, now, jitter=luck)
+    return Next("failed") if seconds is None else Next("queued", seconds)
 
 
 def of_destination(errors: Sequence[DrayError], batch: int) -> DrayError | None:
