@@ -1,22 +1,35 @@
 """Byte routes out of the store: one file with ranges, and many whole files in one answer."""
 
+import asyncio
 import base64
+from collections.abc import Generator, Sequence
+from functools import partial
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dray.api.inbox import Inbox
-from dray.api.lane import in_thread, send_file
+from dray.api.lane import GATHER, STALL, send_file, stalled
+from dray.api.parsing import bearer, decode, read_json
 from dray.api.problems import MethodRefused
 from dray.api.ranges import Span, choose, matches
 from dray.api.services import Services
+from dray.api.store import Store
 from dray.core.datasets import StoredFile
 from dray.errors import DrayError, NotFound
-from dray.fs import FileRange
+from dray.fs import FileRange, pieces_of
+from dray.model.views import FilesRequest
 
 BODIES = "application/vnd.dray.bodies"
+PARAMETERS = tuple(
+    {"name": name, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}
+    for name, meaning in (
+        ("Range", "one range of bytes; several, or a malformed one, give the whole file"),
+        ("If-Range", "the ETag for which the range is meant"),
+        ("If-None-Match", "ETags of content that the caller has"),
+    )
+)
 DOWNLOAD_POLICY = (b"content-security-policy", b"sandbox; default-src 'none'; frame-ancestors 'none'")
 
 
@@ -51,8 +64,8 @@ class Download:
         return file
 
     async def _send(self, file: StoredFile, span: Span, scope: Scope, receive: Receive, send: Send) -> None:
-        with await in_thread(lambda: self._services.inbox.open(file)) as opened:
-            at = FileRange(opened.fileno(), span.offset, span.length)
+        async with self._services.store.opened(file) as fd:
+            at = FileRange(fd, span.offset, span.length)
             await send_file(scope, receive, send, 206 if span.partial else 200, headers(file, span), at)
         self._services.counters.sent(span.length)
 
@@ -88,12 +101,21 @@ class BundleDownload:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         files = await self._asked(Request(scope, receive))
         total = sum(file.size for file in files)
-        start = [(b"content-type", BODIES.encode()), (b"content-length", b"%d" % total), (b"cache-control", b"no-store")]
+        start = [
+            (b"content-type", BODIES.encode()),
+            (b"content-length", b"%d" % total),
+            (b"cache-control", b"no-store"),
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": start})
-        blocks = _blocks(files, self._services.inbox)
-        while block := await in_thread(partial(next, blocks, b"")):
-            await send({"type": "http.response.body", "body": block, "more_body": True})
-            self._services.counters.sent(len(block))
+        blocks = _blocks(files, self._services.store)
+        try:
+            while block := await self._services.store.run(partial(next, blocks, b"")):
+                await asyncio.wait_for(send({"type": "http.response.body", "body": block, "more_body": True}), STALL)
+                self._services.counters.sent(len(block))
+        except TimeoutError:
+            raise stalled(STALL) from None
+        finally:
+            blocks.close()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _asked(self, request: Request) -> list[StoredFile]:
@@ -112,12 +134,12 @@ def _there(file: StoredFile | DrayError) -> StoredFile:
     return file
 
 
-def _blocks(files: Sequence[StoredFile], inbox: Inbox) -> Iterator[bytes]:
+def _blocks(files: Sequence[StoredFile], store: Store) -> Generator[bytes]:
     """Yield the bytes of all files, small ones gathered, so that each thread hop is worth its cost."""
     gathered = bytearray()
     for file in files:
-        with inbox.open(file) as opened:
-            for view in pieces_of(FileRange(opened.fileno(), 0, file.size), memoryview(bytearray(GATHER))):
+        with store.open(file) as fd:
+            for view in pieces_of(FileRange(fd, 0, file.size), memoryview(bytearray(GATHER))):
                 gathered += view
                 if len(gathered) >= GATHER:
                     yield bytes(gathered)

@@ -14,12 +14,11 @@ from starlette.types import Receive, Scope, Send
 from dray.api.front import request_id
 from dray.api.operation import Call, Operation
 from dray.api.parsing import bearer, decode, read_json
-from dray.api.problems import MethodRefused, problem, told
+from dray.api.problems import MethodRefused, failed
 from dray.api.services import Services
 from dray.core.access import Principal
 from dray.core.sweep import Answer
 from dray.errors import DrayError, Temporary, UsageError
-from dray.model.views import Failed
 
 NOBODY = Principal(token=0, name="", scopes=frozenset())
 _KEY = re.compile(r"[!-~]{1,200}")
@@ -81,7 +80,8 @@ async def allow(services: Services, operation: Operation, request: Request) -> P
     if operation.scope is None:
         return NOBODY
     who = await services.access.authenticate(bearer(request))
-    who.require(operation.scope)
+    if operation.scope != "any":
+        who.require(operation.scope)
     return who
 
 
@@ -97,10 +97,7 @@ def respond(operation: Operation, answer: Any, request: Request) -> Response:
     if isinstance(answer, Response):
         return answer
     if operation.batch:
-        answer = {"items": [_item(item, request_id(request.scope)) for item in answer]}
+        mine = request_id(request.scope)
+        answer = {"items": [failed(item, mine) if isinstance(item, DrayError) else item for item in answer]}
     headers = {"cache-control": "no-store"}
     return Response(msgspec.json.encode(answer), operation.status, headers, media_type=operation.gives)
-
-
-def _item(item: Any, request: str) -> Any:
-    return Failed(problem=problem(told(item, request), request)) if isinstance(item, DrayError) else item

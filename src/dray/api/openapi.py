@@ -58,7 +58,8 @@ def _describe(operation: Described, schemas: dict[Any, Json]) -> Json:
         described["requestBody"] = {"required": True, "content": _content(operation.takes, operation.body, schemas)}
     if operation.scope is not None:
         described["security"] = [{"token": []}]
-        described["description"] = f"Needs a token with the scope `{operation.scope}`."
+        what = "" if operation.scope == "any" else f" with the scope `{operation.scope}`"
+        described["description"] = f"Needs a token{what}."
     return described
 
 

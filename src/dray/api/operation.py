@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from starlette.requests import Request
 from starlette.types import ASGIApp
@@ -57,7 +57,7 @@ class Described:
 
     ``where`` holds the parameters of path and query, ``body`` the JSON body. ``answer`` is a shape, or a JSON schema
     where the answer is no JSON of ours. ``batch`` answers hold an item of ``answer`` or a problem for each item asked.
-    ``also`` are further answers: status, meaning and content type.
+    ``also`` are further answers: status, meaning and content type. ``scope`` ``any`` takes every token, None no token.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Described:
     path: str
     summary: str
     answer: Any
-    scope: Scope | None = "read"
+    scope: Scope | Literal["any"] | None = "read"
     where: type[Any] = Nothing
     body: Any = None
     batch: bool = False

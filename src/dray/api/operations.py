@@ -1,12 +1,32 @@
 """The table of all operations of the native API: it routes requests and writes docs/openapi.json."""
 
-from dray.api import catalogue, running, uploading
-from dray.api.operation import Operation
+from dray.api import catalogue, downloads, receiving, running, uploading
+from dray.api.lane import Stalled
+from dray.api.operation import ByteRoute, Described, Operation
+from dray.api.problems import LengthMissing, RangeRefused
 from dray.api.running import API
-from dray.errors import Conflict, NotFound, Refused
+from dray.errors import (
+    Busy,
+    Conflict,
+    Denied,
+    Expired,
+    NoSpace,
+    NotFound,
+    PieceDamaged,
+    Refused,
+    Unauthenticated,
+)
 from dray.model import views
 
 TEXT = {"type": "string"}
+BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
+CRC32C = {
+    "name": "X-Dray-Crc32c",
+    "in": "header",
+    "required": True,
+    "description": "crc32c of the body",
+    "schema": {"type": "string", "pattern": "^[0-9A-Fa-f]{8}$"},
+}
 LAST_EVENT = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -14,6 +34,14 @@ LAST_EVENT = {
     "description": "id of the last event that was seen; goes before `after`",
     "schema": {"type": "string", "maxLength": 100, "pattern": "^[!-~]*$"},
 }
+
+
+class PartPath(views.Wire, frozen=True, kw_only=True):
+    """Names one part; offset, length, token, expires and signature in the query are the signer's."""
+
+    upload: views.Id
+    number: views.PartNumber
+
 
 UPLOADS = (
     Operation(
@@ -80,6 +108,7 @@ UPLOADS = (
         where=uploading.UploadsQuery,
         answer=views.UploadView,
         batch=True,
+        scope="any",
     ),
     Operation(
         name="get_upload",
@@ -89,6 +118,7 @@ UPLOADS = (
         run=uploading.get_upload,
         where=uploading.UploadPath,
         answer=views.UploadView,
+        scope="any",
     ),
 )
 
@@ -101,6 +131,7 @@ CATALOGUE = (
         run=catalogue.list_datasets,
         where=catalogue.PageQuery,
         answer=views.DatasetPage,
+        scope="any",
     ),
     Operation(
         name="create_dataset",
@@ -120,6 +151,7 @@ CATALOGUE = (
         run=catalogue.get_dataset,
         where=catalogue.DatasetPath,
         answer=views.DatasetView,
+        scope="any",
     ),
     Operation(
         name="find_files",
@@ -129,6 +161,7 @@ CATALOGUE = (
         run=catalogue.find_files,
         where=catalogue.FilesQuery,
         answer=views.FilePage,
+        scope="any",
     ),
     Operation(
         name="get_file",
@@ -138,6 +171,7 @@ CATALOGUE = (
         run=catalogue.get_file,
         where=catalogue.FilePath,
         answer=views.FileDetail,
+        scope="any",
     ),
     Operation(
         name="check_files",
@@ -148,6 +182,7 @@ CATALOGUE = (
         body=views.CheckRequest,
         answer=views.CheckedFile,
         batch=True,
+        scope="any",
     ),
     Operation(
         name="sign_files",
@@ -209,6 +244,7 @@ RUNNING = (
         run=running.get_job,
         where=running.JobPath,
         answer=views.JobView,
+        scope="any",
     ),
     Operation(
         name="list_tokens",
@@ -249,6 +285,7 @@ RUNNING = (
         summary="Tell name and rights of the token.",
         run=running.me,
         answer=views.Me,
+        scope="any",
     ),
     Operation(
         name="health",
@@ -271,4 +308,59 @@ RUNNING = (
     ),
 )
 
-OPERATIONS = UPLOADS + CATALOGUE + RUNNING
+BYTES = (
+    ByteRoute(
+        name="put_part",
+        method="PUT",
+        path="/files/parts/{upload}/{number}",
+        summary="Send one part to the URL that was signed for it; the receipt says it is held.",
+        make=receiving.PartUpload,
+        where=PartPath,
+        body=BINARY,
+        takes="application/octet-stream",
+        answer=views.PartReceipt,
+        scope=None,
+        headers=(CRC32C,),
+        problems=(Denied, Expired, Conflict, PieceDamaged, Busy, Stalled, LengthMissing, NoSpace, Unauthenticated),
+    ),
+    ByteRoute(
+        name="send_bundle",
+        method="POST",
+        path=f"{API}/uploads/bundle",
+        summary="Send many files of one piece: 4 bytes big-endian length of the manifest, the manifest, the bodies.",
+        make=receiving.BundleUpload,
+        body=BINARY,
+        takes=receiving.BUNDLE,
+        answer=views.PartReceipt,
+        batch=True,
+        scope="write",
+        problems=(Stalled, LengthMissing, Busy, NoSpace),
+    ),
+    ByteRoute(
+        name="get_content",
+        method="GET",
+        path="/files/content/{file}",
+        summary="Fetch a file, or one range of it, from the URL that was signed for it.",
+        make=downloads.Download,
+        where=catalogue.FilePath,
+        answer=BINARY,
+        gives="application/octet-stream",
+        scope=None,
+        headers=downloads.PARAMETERS,
+        also=((206, "One range of it.", "application/octet-stream"), (304, "The caller has this content.", None)),
+        problems=(Denied, Expired, RangeRefused, Refused, Unauthenticated),
+    ),
+    ByteRoute(
+        name="get_bundle",
+        method="POST",
+        path=f"{API}/files/bundle",
+        summary="Fetch whole files, one after another in order.",
+        make=downloads.BundleDownload,
+        body=views.FilesRequest,
+        answer=BINARY,
+        gives=downloads.BODIES,
+        problems=(NotFound,),
+    ),
+)
+
+OPERATIONS: tuple[Described, ...] = UPLOADS + CATALOGUE + RUNNING + BYTES

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from dray.errors import DrayError, Temporary, TooManyRequests, Unauthenticated, UsageError
 from dray.model.names import printable
-from dray.model.views import Problem
+from dray.model.views import Failed, Problem
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("dray.api")
@@ -63,6 +63,11 @@ def problem(error: DrayError, request_id: str = "") -> Problem:
         retry_after=error.after,
         request_id=request_id,
     )
+
+
+def failed(error: DrayError, request_id: str) -> Failed:
+    """Return what stands in a batch answer in the place of an item that failed."""
+    return Failed(problem=problem(told(error, request_id), request_id))
 
 
 def title(kind: type[DrayError]) -> str:

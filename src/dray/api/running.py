@@ -1,6 +1,6 @@
 """Operations on the server itself: events, status, jobs, tokens, health, metrics."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -17,6 +17,7 @@ from dray.model.views import (
     Id,
     JobView,
     Me,
+    Scope,
     ScrubRequest,
     ServerStatus,
     Text,
@@ -53,6 +54,7 @@ async def list_events(call: Call[EventsQuery, None]) -> EventPage:
 
 async def stream_events(call: Call[StreamQuery, None]) -> Response:
     after = call.request.headers.get("last-event-id", call.where.after)
+    await call.services.announcements.events(call.who, after or None, 1)  # says now what would break the stream
     return stream(call.services, call.who, after)
 
 
@@ -64,7 +66,7 @@ async def status(call: Call[Nothing, None]) -> ServerStatus:
         started=about.started,
         now=services.clock.wall(),
         database=about.database,
-        stores=await services.inbox.stores(),
+        stores=await services.store.status(),
         queue=await services.jobs.status(),
         uploads=totals.uploads,
         files=totals.files,
@@ -100,7 +102,7 @@ async def revoke_token(call: Call[TokenPath, None]) -> TokenView:
 
 async def me(call: Call[Nothing, None]) -> Me:
     who = call.who
-    return Me(token=who.token, name=who.name, scopes=sorted(who.scopes), datasets=list(who.datasets))
+    return Me(token=who.token, name=who.name, scopes=cast(list[Scope], sorted(who.scopes)), datasets=list(who.datasets))
 
 
 async def health(call: Call[Nothing, None]) -> Health:

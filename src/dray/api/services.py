@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from dray.api.counters import Counters
 from dray.api.signing import Signer
+from dray.api.slots import Slots
+from dray.api.store import Store
 from dray.clock import Clock
 from dray.core.access import Access
 from dray.core.announce import Announcements
@@ -37,5 +39,7 @@ class Services:
     signer: Signer
     clock: Clock
     about: About
+    store: Store
     counters: Counters = field(default_factory=Counters)
+    slots: Slots = field(default_factory=Slots)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -43,9 +43,8 @@ class UploadsQuery(WaitQuery, frozen=True, kw_only=True):
 
 
 async def stage(call: Call[Nothing, StageRequest]) -> list[StagedUpload | DrayError]:
-    await call.services.inbox.check_space(sum(file.size for file in call.body.files))
     staged = await call.services.uploads.stage(call.who, call.body)
-    return await call.services.inbox.with_held(staged)
+    return await call.services.store.admit(call.services.uploads, staged)
 
 
 async def sign_parts(call: Call[Nothing, PartsRequest]) -> list[SignedUrl | DrayError]:
@@ -88,7 +87,7 @@ async def held_parts(call: Call[UploadPath, None]) -> HeldParts:
     if isinstance(target, DrayError):
         raise target
     call.who.require("write", target.dataset)
-    return HeldParts(part_size=target.part_size, held=await call.services.inbox.held(target))
+    return HeldParts(part_size=target.part_size, held=await call.services.store.held(target))
 
 
 async def complete(call: Call[WaitQuery, CompleteRequest]) -> list[UploadView | DrayError]:
