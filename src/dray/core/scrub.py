@@ -1,6 +1,6 @@
 """Scrubs: which copies are to be read again, and what was found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from dray.clock import Clock
@@ -39,6 +39,11 @@ class Finding(Value, frozen=True):
     reason: str = ""
     proof: Proof | None = None
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether the copy is not what it has to be."""
+        return self.verdict in ("corrupt", "lost")
+
 
 class Scrubs:
     """Reads and writes what a scrub needs of the copies in all stores."""
@@ -48,11 +53,9 @@ class Scrubs:
         self._clock = clock
         self._bell = bell
 
-    async def page(self, task: ScrubTask, store: str) -> list[StoredCopy]:
-        """Return the next copies in ``store``: a batch of files, or about a GiB, whichever is less."""
-        found = await self._database.read(
-            lambda connection: scrubbing.page(connection, scrubbing.Scope(task.after, task.dataset, store))
-        )
+    async def page(self, task: ScrubTask) -> list[StoredCopy]:
+        """Return the next copies: a batch, or about a GiB of them, whichever is less."""
+        found = await self._database.read(lambda connection: scrubbing.page(connection, task.after, task.dataset))
         return [_stored(copy) for copy in found]
 
     async def others(self, copy: StoredCopy) -> list[StoredCopy]:
@@ -72,11 +75,10 @@ class Scrubs:
         await self._database.write(lambda connection: self._record(connection, findings))
         self._bell.ring(EVENTS)
 
-    def _record(self, connection: Connection, findings: Iterable[Finding]) -> None:
+    def _record(self, connection: Connection, findings: Sequence[Finding]) -> None:
         now = self._clock.wall()
-        damaged = [one for one in findings if one.verdict in ("corrupt", "lost")]
         for state in ("corrupt", "lost"):
-            reasons = {one.copy.copy: one.reason for one in damaged if one.verdict == state}
+            reasons = {one.copy.copy: one.reason for one in findings if one.verdict == state}
             scrubbing.mark(connection, state, reasons, now)
         good = {one.copy.copy: one.proof for one in findings if one.proof}
         scrubbing.confirm(connection, good, now)

@@ -16,14 +16,6 @@ BATCH = 256
 BYTES = 1 << 30
 
 
-class Scope(Value, frozen=True):
-    """Which copies a scrub is about: those after a copy, in a store, of one dataset if named."""
-
-    after: int
-    dataset: str | None
-    store: str
-
-
 class Copy(Value, frozen=True):
     """One copy with the path of its file."""
 
@@ -40,11 +32,11 @@ class Copy(Value, frozen=True):
     mtime_ns: int | None
 
 
-def page(connection: Connection, scope: Scope) -> list[Copy]:
-    """Return the next copies: a batch, cut after about a GiB."""
-    statement = _copies().where(copies.c.id > scope.after, stores.c.name == scope.store)
-    if scope.dataset is not None:
-        statement = statement.where(datasets.c.name == scope.dataset)
+def page(connection: Connection, after: int, dataset: str | None) -> list[Copy]:
+    """Return the next copies (of one dataset, if named): a batch, cut after about a GiB."""
+    statement = _copies().where(copies.c.id > after)
+    if dataset is not None:
+        statement = statement.where(datasets.c.name == dataset)
     found = [Copy(*row) for row in connection.execute(statement.limit(BATCH))]
     size, number = 0, 0
     while number < len(found) and size < BYTES:
@@ -96,10 +88,9 @@ def confirm(connection: Connection, proofs: Mapping[int, Proof], now: float) -> 
         key: {"reason": "", "tag": proof.tag, "verified_by": proof.by, "level": proof.level, "verified_at": now}
         for key, proof in proofs.items()
     }
-    healed = move(connection, Change("copy", ("lost", "corrupt"), "arriving", now, "scrub"), REASON, values)
-    mended = {key: values[key] for key in values}
-    moved = move(connection, Change("copy", ("arriving",), "verified", now, "scrub"), Setting(PROVED), mended)
-    rest: list[Row] = [{"id": key, **value} for key, value in values.items() if key not in healed | moved]
+    move(connection, Change("copy", ("lost", "corrupt"), "arriving", now, "scrub"), REASON, values)
+    moved = move(connection, Change("copy", ("arriving",), "verified", now, "scrub"), Setting(PROVED), values)
+    rest: list[Row] = [{"id": key, **value} for key, value in values.items() if key not in moved]
     if rest:
         connection.execute(_confirm(PROVED.table(connection)), PROVED.rows(rest))
 
