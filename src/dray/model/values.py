@@ -21,7 +21,7 @@ class Value(msgspec.Struct, frozen=True):
     """Base of all frozen values."""
 
 
-class SourceVersion(Value):
+class SourceVersion(Value, frozen=True):
     """What makes an opened source file the same file: any change means other content may have been read."""
 
     device: int
@@ -35,7 +35,7 @@ class SourceVersion(Value):
         return f"{self.device:x}-{self.inode:x}-{self.size:x}-{self.mtime_ns:x}-{self.ctime_ns:x}"
 
 
-class Limits(Value):
+class Limits(Value, frozen=True):
     """What one session can do; part sizes in bytes. ``piece`` is the size up to which a file is one piece."""
 
     piece: int = 32 << 20
@@ -47,7 +47,7 @@ class Limits(Value):
     digests: tuple[str, ...] = ("sha256",)
 
 
-class Landing(Value):
+class Landing(Value, frozen=True):
     """One file that wants to arrive.
 
     ``version`` is the source version token; ``checksum`` is given when it is known before sending (files of one
@@ -65,7 +65,7 @@ class Landing(Value):
     mtime_ns: int | None = None
 
 
-class Held(Value):
+class Held(Value, frozen=True):
     """A range that the destination already holds durably: part ``number`` from 1."""
 
     number: int
@@ -74,7 +74,7 @@ class Held(Value):
     crc32c: int
 
 
-class Staged(Value):
+class Staged(Value, frozen=True):
     """The answer to a landing: where to write next.
 
     ``held`` are the durable parts; ``done`` says that this very version (or content) is already final, then only
@@ -92,7 +92,7 @@ class Staged(Value):
     hash_first: bool = False
 
 
-class Receipt(Value):
+class Receipt(Value, frozen=True):
     """A piece was written (or read) and its bytes matched ``crc32c``."""
 
     ref: Ref
@@ -102,7 +102,7 @@ class Receipt(Value):
     level: Level
 
 
-class Claim(Value):
+class Claim(Value, frozen=True):
     """What the mover says a whole file is, from reading its source once in order."""
 
     ref: Ref
@@ -110,7 +110,7 @@ class Claim(Value):
     checksum: Checksum
 
 
-class Proof(Value):
+class Proof(Value, frozen=True):
     """What the place where the bytes stay recomputed. ``tag`` pins the stored thing (ETag, inode), ``by`` says who."""
 
     ref: Ref
@@ -121,7 +121,7 @@ class Proof(Value):
     level: Level
 
 
-class Entry(Value):
+class Entry(Value, frozen=True):
     """One file at a place, under its final name; ``ref`` names it in ``read``, ``verify`` and ``remove``."""
 
     path: RemotePath
@@ -136,7 +136,7 @@ class Entry(Value):
 OutcomeKind = Literal["moved", "already", "failed"]
 
 
-class Outcome(Value):
+class Outcome(Value, frozen=True):
     """How one file of a batch ended. ``error`` is set exactly when ``kind`` is ``failed``."""
 
     path: RemotePath
