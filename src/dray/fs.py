@@ -80,6 +80,11 @@ class At(NamedTuple):
 class Disk:
     """Every operation that changes a disk, each done once and never retried."""
 
+    def ensure(self, at: At) -> None:
+        """Make an empty file unless the name is taken."""
+        with contextlib.suppress(FileExistsError):
+            os.close(self.create(at))
+
     def create(self, at: At) -> int:
         """Make a new file, which must not exist, and return it open for reading and writing."""
         return os.open(at.name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o666, dir_fd=at.folder)
@@ -183,12 +188,12 @@ class Folder:
         return self._open(name, os.O_RDWR | _NO_FOLLOW)
 
     def open_append(self, name: str) -> int:
-        """Open a regular file for reading and appending, made where it is missing."""
-        return self._open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_FOLLOW)
+        """Open an existing regular file for reading and appending."""
+        return self._open(name, os.O_RDWR | os.O_APPEND | _NO_FOLLOW)
 
     def _open(self, name: str, flags: int) -> int:
         at = self.at(name)
-        fd = os.open(at.name, flags, 0o666, dir_fd=at.folder)
+        fd = os.open(at.name, flags, dir_fd=at.folder)
         if stat.S_ISREG(os.fstat(fd).st_mode):
             return fd
         os.close(fd)
@@ -204,7 +209,7 @@ class Folder:
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the lock of file ``name`` (made where it is missing) against other processes and threads."""
+        """Hold the lock of an existing file against other processes and threads."""
         fd = self.open_append(name)
         try:
             kernel.lock(fd)

@@ -96,8 +96,13 @@ class MemorySession:
                 return msgspec.structs.replace(staged, done=True)
         if final is not None and landing.on_exists == "fail":
             raise Conflict("there is another file with this name")
+        if self._is_whole(target):
+            return staged
         arriving = self.place.staged.setdefault(target.ref, Arriving(bytearray(target.size)))
         return msgspec.structs.replace(staged, held=tuple(arriving.held[number] for number in sorted(arriving.held)))
+
+    def _is_whole(self, target: Target) -> bool:
+        return target.size <= self.limits.piece
 
     def _check_free(self, path: RemotePath) -> None:
         """Refuse what a tree of files and folders cannot hold."""
@@ -114,6 +119,8 @@ class MemorySession:
     def _write(self, piece: Piece) -> Receipt:
         target = target_of(piece.ref)
         part = Part(piece.number, piece.offset, piece.at.length)
+        if self._is_whole(target):
+            self.place.staged[piece.ref] = Arriving(bytearray())
         arriving = self.place.staged.get(piece.ref)
         if arriving is None:
             raise NotFound("nothing is staged under this ref")
@@ -123,18 +130,22 @@ class MemorySession:
         if held is not None and held.crc32c != piece.crc32c:
             raise Conflict(f"part {part.number} is held with other bytes")
         if held is None:
-            self._fill(arriving, piece)
-            if target.size > self.limits.piece:
-                arriving.held[part.number] = Held(*part, piece.crc32c or 0)
-        level: Level = "durable" if target.size > self.limits.piece else "service"
+            self._fill(target, arriving, piece)
+        level: Level = "service" if self._is_whole(target) else "durable"
         return Receipt(piece.ref, part.number, part.length, piece.crc32c or 0, level)
 
-    def _fill(self, arriving: Arriving, piece: Piece) -> None:
+    def _fill(self, target: Target, arriving: Arriving, piece: Piece) -> None:
         data = b"".join(bytes(view) for view in fs.pieces_of(piece.at, memoryview(bytearray(fs.BUFFER))))
         if piece.crc32c not in (None, crc32c(data)):
+            self._drop_whole(target)
             raise PieceDamaged(f"part {piece.number} arrived with other bytes than were sent")
         arriving.data[piece.offset : piece.offset + len(data)] = data
-        arriving.durable = False
+        if not self._is_whole(target):
+            arriving.held[piece.number] = Held(piece.number, piece.offset, len(data), crc32c(data))
+
+    def _drop_whole(self, target: Target) -> None:
+        if self._is_whole(target):
+            del self.place.staged[target.ref]
 
     async def read(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
         """Copy ranges of published files."""

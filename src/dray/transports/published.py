@@ -176,7 +176,9 @@ class Published:
 
     def _place_over(self, folders: fs.Folders, targets: Sequence[Target]) -> list[Entry | DrayError]:
         """Keep what has the names now, durably, then rename over it; other processes wait."""
-        with folders.made(RESERVED).locked("lock"):
+        own = folders.made(RESERVED)
+        self.disk.ensure(own.at("lock"))
+        with own.locked("lock"):
             kept = each(targets, lambda target: self._keep(folders, target))
             folders.sync()
             return [

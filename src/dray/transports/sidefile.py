@@ -92,8 +92,13 @@ class SideFiles:
             self._known.popitem(last=False)
         return side
 
+    def begin(self, folder: fs.Folder, name: str, size: int, part_size: int) -> None:
+        """Make the side file with its first line; its name is durable when the caller has synced the folder."""
+        self._disk.ensure(folder.at(name + SUFFIX))
+        self.append(folder, name, f"size {size} {part_size}")
+
     def append(self, folder: fs.Folder, name: str, text: str) -> None:
-        """Add a line, durably (the name of a new side file is made durable by the caller)."""
+        """Add a line to an existing side file, durably."""
         fd = folder.open_append(name + SUFFIX)
         try:
             self._disk.write(fd, record(text))

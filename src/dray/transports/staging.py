@@ -138,9 +138,8 @@ class Staging:
         """Make the staged file and its side file, so that the names of both are durable before the first part is."""
         folder = self.folder(target)
         part_size = plan_part_size(target.size, self.limits)
-        with contextlib.suppress(FileExistsError):
-            os.close(self.disk.create(self.at(target)))
-        self._sides.append(folder, target.name, f"size {target.size} {part_size}")
+        self.disk.ensure(self.at(target))
+        self._sides.begin(folder, target.name, target.size, part_size)
         if folder.fd is not None:
             self.disk.sync(folder.fd)
         return part_size
