@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from dray.api.operation import Call, Nothing
 from dray.api.signing import LIFE
-from dray.api.urls import file_path
+from dray.api.urls import sign_file
 from dray.core.datasets import FileQuery, FileState, StoredFile
 from dray.errors import DrayError
 from dray.model.checksum import Checksum
@@ -91,11 +91,10 @@ async def check_files(call: Call[Nothing, CheckRequest]) -> list[CheckedFile]:
 
 async def sign_files(call: Call[Nothing, FilesRequest]) -> list[SignedUrl | DrayError]:
     found = await call.services.datasets.stored(call.who, [item.file for item in call.body.items])
-    expires = call.services.clock.wall() + LIFE
-    return [file if isinstance(file, DrayError) else _signed(call, file, expires) for file in found]
+    return [file if isinstance(file, DrayError) else _signed(call, file) for file in found]
 
 
-def _signed(call: Call[Nothing, FilesRequest], file: StoredFile, expires: float) -> SignedUrl:
-    numbers = {"size": file.size, "token": call.who.token}
-    url = call.base + call.services.signer.sign("GET", file_path(file.file), numbers, expires)
-    return SignedUrl(url=url, expires=float(int(expires)), size=file.size, checksum=str(file.checksum))
+def _signed(call: Call[Nothing, FilesRequest], file: StoredFile) -> SignedUrl:
+    now = call.services.clock.wall()
+    url = call.base + sign_file(call.services.signer, file.file, file.size, call.who, now)
+    return SignedUrl(url=url, expires=float(int(now + LIFE)), size=file.size, checksum=str(file.checksum))

@@ -70,15 +70,16 @@ def _content(media: str, kind: Any, schemas: dict[Any, Json]) -> Json:
 def parameters(operation: Described) -> list[Json]:
     """Return the parameters of the path, the query and the headers."""
     (where,), components = msgspec.json.schema_components([operation.where], ref_template=REF)
-    properties = components[where["$ref"].rpartition("/")[2]]["properties"]
-    found = [_parameter(name, schema, operation) for name, schema in properties.items()]
+    shape = components[where["$ref"].rpartition("/")[2]]
+    needed = set(shape["required"])
+    found = [_parameter(name, schema, operation, name in needed) for name, schema in shape["properties"].items()]
     return found + ([KEY] if operation.repeatable else []) + list(operation.headers)
 
 
-def _parameter(name: str, schema: Json, operation: Described) -> Json:
+def _parameter(name: str, schema: Json, operation: Described, needed: bool) -> Json:
     in_path = name in operation.in_path
     schema = _without_null(schema)
-    found: Json = {"name": name, "in": "path" if in_path else "query", "required": in_path, "schema": schema}
+    found: Json = {"name": name, "in": "path" if in_path else "query", "required": needed, "schema": schema}
     if schema.get("type") == "array":
         found |= {"style": "form", "explode": True}
     return found

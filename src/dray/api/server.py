@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -24,6 +24,14 @@ MOST_CONNECTIONS = 1000
 
 class Listener(uvicorn.Server):
     """uvicorn without its signal handlers: what a signal means is decided once for the whole process."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -120,8 +128,8 @@ def url_of(listening: socket.socket) -> str:
     return f"http://{address(loopback.get(host, host), port)}"
 
 
-def make_listener(app: ASGIApp) -> Listener:
-    """Return a server for ``app``; call ``serve(sockets=[...])``."""
+def make_listener(app: ASGIApp, ready: Callable[[], None]) -> Listener:
+    """Return a server for ``app``; ``serve(sockets=[...])`` calls ``ready`` once it answers."""
     config = uvicorn.Config(
         app,
         http=GuardedProtocol,
@@ -135,4 +143,4 @@ def make_listener(app: ASGIApp) -> Listener:
         limit_concurrency=MOST_CONNECTIONS,
         backlog=BACKLOG,
     )
-    return Listener(config)
+    return Listener(config, ready)
