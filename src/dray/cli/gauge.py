@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from types import TracebackType
+from typing import Literal
 
 import msgspec
 
@@ -9,13 +10,17 @@ from dray.cli import format
 from dray.cli.display import Display
 from dray.cli.meter import Meter, Reading
 from dray.clock import Clock
-from dray.errors import DrayError, Retry
+from dray.errors import DrayError, Retry, Unverified
 from dray.model.names import RemotePath
-from dray.model.values import Outcome, OutcomeKind
+from dray.model.values import Outcome
 from dray.moving.report import Phase
 from dray.telemetry import redact
 
 PHASES = {"hash": "hashing", "send": "sending", "fetch": "fetching", "verify": "verifying", "publish": "publishing"}
+
+
+Kind = Literal["moved", "already", "failed", "unverified", "skipped", "planned"]
+"""How a name ended: besides what a mover says, sent without a verdict yet, left out, and what a dry run would move."""
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -54,7 +59,7 @@ class Progress(ABC):
 
     def outcome(self, outcome: Outcome) -> None:
         """Count a file as done."""
-        self.meter.ended(outcome.path, outcome.kind == "failed", outcome.size)
+        self.meter.ended(outcome.path, kind_of(outcome) == "failed", outcome.size)
 
     def at(self, files: int, nbytes: int, failed: int = 0) -> None:
         """Say how much is done in all, for work that is counted elsewhere."""
@@ -112,7 +117,7 @@ class OutcomeEvent(msgspec.Struct, frozen=True):
     """How one file ended."""
 
     path: str
-    kind: OutcomeKind
+    kind: Kind
     size: int
     checksum: str | None
     error: Cause | None
@@ -121,7 +126,12 @@ class OutcomeEvent(msgspec.Struct, frozen=True):
 def outcome_event(outcome: Outcome) -> OutcomeEvent:
     """Return an outcome as it is printed."""
     checksum = str(outcome.checksum) if outcome.checksum else None
-    return OutcomeEvent(str(outcome.path), outcome.kind, outcome.size, checksum, cause(outcome.error))
+    return OutcomeEvent(str(outcome.path), kind_of(outcome), outcome.size, checksum, cause(outcome.error))
+
+
+def kind_of(outcome: Outcome) -> Kind:
+    """Return how a file ended, what only lacks the verdict apart from what failed."""
+    return "unverified" if isinstance(outcome.error, Unverified) else outcome.kind
 
 
 def cause(error: Exception | None) -> Cause | None:

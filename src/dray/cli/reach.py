@@ -12,6 +12,7 @@ from dray.cli.credentials import Credentials, normal
 from dray.client.address import Address, Place, is_address, parse, place
 from dray.client.api import Api, find_server
 from dray.client.http import Http, HttpSettings
+from dray.client.rate import Rate
 from dray.config.secrets import read_secret
 from dray.errors import Unauthenticated, UsageError
 
@@ -21,6 +22,13 @@ class Reached(msgspec.Struct, frozen=True):
 
     api: Api
     place: Place | None
+
+    def dataset(self) -> Place:
+        """Return the rest of the address, or raise UsageError where it names no dataset."""
+        if self.place is None:
+            server = self.api.server.url
+            raise UsageError("the address names no dataset", item=server, hint=f"add one: {server}/DATASET")
+        return self.place
 
 
 def address(app: App, text: str | None) -> Address:
@@ -35,10 +43,16 @@ def address(app: App, text: str | None) -> Address:
 
 
 @asynccontextmanager
-async def reach(app: App, text: str | None) -> AsyncIterator[Reached]:
-    """Find the server that an address names and sign in with the token that belongs to it."""
+async def reach(
+    app: App, text: str | None, rate: Rate | None = None, parallel: int | None = None
+) -> AsyncIterator[Reached]:
+    """Find the server that an address names and sign in with the token that belongs to it.
+
+    ``rate`` limits bytes, ``parallel`` is how many connections carry them instead of what the settings say.
+    """
     where = address(app, text)
-    async with Http(http_settings(app)) as http:
+    settings = http_settings(app)
+    async with Http(msgspec.structs.replace(settings, connections=parallel or settings.connections), rate) as http:
         server = await find_server(http, where)
         rest = len(where.segments) > server.prefix
         yield Reached(

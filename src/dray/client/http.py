@@ -24,6 +24,7 @@ from dray.model.values import Value
 
 UPLOAD_BUFFER = 2 << 20  # the most libcurl takes: fewer, larger reads
 DOWNLOAD_BUFFER = 512 << 10
+CALLS = 12  # calls that may wait for an answer besides
 KEEPALIVE = 15  # seconds between probes of an idle connection
 NAP = 0.2  # seconds a limited connection sleeps before it looks whether to stop
 LOOPBACK = ("localhost", "127.", "[::1]")
@@ -33,7 +34,10 @@ Moved = Callable[[int], None]
 
 
 class HttpSettings(Value, frozen=True):
-    """How to connect. ``ca_file`` replaces the authorities of the machine; ``stall`` is how long no byte may move."""
+    """How to connect. ``ca_file`` replaces the authorities of the machine; ``stall`` is how long no byte may move.
+
+    ``connections`` is how many may carry bytes at the same time; calls that wait for an answer do not count.
+    """
 
     ca_file: str | None = None
     connections: int = 8
@@ -81,7 +85,7 @@ class Http:
         self._share = pycurl.CurlShare()
         self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)
         self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
-        self._threads = ThreadPoolExecutor(settings.connections, "dray-http")
+        self._threads = ThreadPoolExecutor(settings.connections + CALLS, "dray-http")
         self._stop = threading.Event()
 
     async def __aenter__(self) -> "Http":

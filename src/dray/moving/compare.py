@@ -1,6 +1,6 @@
 """``dray check``: a local tree and a folder of a place, name by name; content is compared by digest, never by time."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Literal
 
@@ -8,16 +8,18 @@ from dray.errors import DrayError
 from dray.model.names import RemotePath
 from dray.model.values import Entry, Value
 from dray.moving.chunks import in_chunks
-from dray.moving.deliver import Audience
 from dray.moving.here import Here, State
 from dray.moving.item import Item
-from dray.moving.walk import Skipped, Tree, Walk
+from dray.moving.walk import Found, Skipped, Tree, Walk
 from dray.transports.base import Session
 
 Symbol = Literal["=", "-", "+", "*", "!"]
 """Same; only at the place; only local; different content; could not be compared."""
 
 PAGE = 1000
+
+Expect = Callable[[int, int], None]
+"""Is told how many more files and bytes are to be compared."""
 
 
 class Compared(Value, frozen=True):
@@ -40,12 +42,12 @@ FOUND: dict[State, tuple[Symbol, str]] = {
 class Comparison:
     """Compares what ``walk`` finds in ``tree`` with what ``place`` has below the tree's prefix."""
 
-    def __init__(self, tree: Tree, walk: Walk, place: Session, here: Here, audience: Audience) -> None:
+    def __init__(self, tree: Tree, walk: Walk, place: Session, here: Here, expect: Expect) -> None:
         self._tree = tree
         self._walk = walk
         self._place = place
         self._here = here
-        self._audience = audience
+        self._expect = expect
         self._there: set[str] = set()
 
     async def run(self) -> AsyncGenerator[Compared, None]:
@@ -60,22 +62,22 @@ class Comparison:
 
     async def _pages(self) -> AsyncGenerator[list[Item], None]:
         page: list[Item] = []
-        async for entry in self._place.list(self._tree.prefix):
-            item = self._wanted(entry)
-            if item is not None:
-                page.append(item)
-            if len(page) >= PAGE:
-                yield page
-                page = []
+        tree = self._tree
+        for prefix in [tree.prefix] if tree.names is None else [path for _, path in tree.names]:
+            async for entry in self._place.list(prefix):
+                page += self._wanted(entry)
+                if len(page) >= PAGE:
+                    yield page
+                    page = []
         yield page
 
-    def _wanted(self, entry: Entry) -> Item | None:
+    def _wanted(self, entry: Entry) -> list[Item]:
         local = self._local(entry.path)
         if local is None or not self._walk.rules.takes(local):
-            return None
+            return []
         self._there.add(local)
-        self._audience.expect(1, entry.size)
-        return Item(local, entry.size, entry.tag, entry.ref, checksum=entry.checksum)
+        self._expect(1, entry.size)
+        return [Item(local, entry.size, entry.tag, entry.ref, checksum=entry.checksum)]
 
     def _local(self, path: str) -> RemotePath | None:
         """Return where a file of the place would be in the tree; None where it is not about this tree."""
@@ -94,9 +96,7 @@ class Comparison:
         async with aclosing(in_chunks(self._walk.run(self._tree))) as chunks:
             async for chunk in chunks:
                 for one in chunk:
-                    if isinstance(one, Skipped):
-                        self._audience.skipped(one)
-                        if one.cause != "filtered":
-                            yield Compared("!", one.path, one.reason)
-                    elif one.origin not in self._there:
+                    if isinstance(one, Found) and one.origin not in self._there:
                         yield Compared("+", one.origin, "not at the place", one.size)
+                    elif isinstance(one, Skipped) and one.cause != "filtered":
+                        yield Compared("!", one.path, one.reason)

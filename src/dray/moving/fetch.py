@@ -11,7 +11,7 @@ from dray.model.parts import Batcher
 from dray.model.values import Entry, OnExists, Outcome, Value
 from dray.moving import flow
 from dray.moving.deliver import Audience
-from dray.moving.here import Here, State
+from dray.moving.here import Local, State
 from dray.moving.item import Item
 from dray.moving.source import RemoteFiles
 from dray.moving.walk import Skipped
@@ -45,7 +45,9 @@ class Request(Value, frozen=True):
 class Fetch:
     """One download from ``source`` into ``destination``, which is the directory that ``here`` looks at."""
 
-    def __init__(self, request: Request, source: Session, destination: Session, here: Here, audience: Audience) -> None:
+    def __init__(
+        self, request: Request, source: Session, destination: Session, here: Local, audience: Audience
+    ) -> None:
         self._request = request
         self._source = source
         self._destination = destination
@@ -55,7 +57,7 @@ class Fetch:
 
     async def run(self, stop: asyncio.Event) -> AsyncGenerator[list[Outcome], None]:
         """Fetch everything and yield outcomes as they come; after ``stop`` only what runs is finished."""
-        batches = self._batches()
+        batches = self.batches()
         remote = RemoteFiles(self._source)
         parallel = self._request.parallel
         moving = flow.run(batches, remote, self._destination, self._audience, parallel=parallel, stop=stop)
@@ -64,7 +66,7 @@ class Fetch:
                 yield self._take_ended() + outcomes
         yield self._take_ended()
 
-    async def _batches(self) -> AsyncGenerator[Sequence[Item], None]:
+    async def batches(self) -> AsyncGenerator[Sequence[Item], None]:
         """Yield what has to be fetched, in batches; what is there already, or cannot be put there, ends at once."""
         batcher: Batcher[Item] = Batcher(lambda item: item.size, self._destination.limits)
         async with aclosing(self._pages()) as pages:

@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from dray import fs
 from dray.errors import DrayError
@@ -11,6 +11,21 @@ from dray.moving.reread import Asked, Now, Reader
 from dray.threads import in_thread
 
 State = Literal["missing", "same", "other", "no file"]
+
+
+class Local(Protocol):
+    """A local directory, or one that is yet to be made."""
+
+    async def compare(self, items: Sequence[Item]) -> list[State | DrayError]:
+        """Say what has the name of each item now; a failure where that cannot be told."""
+
+
+class Nowhere:
+    """A directory that is not there yet."""
+
+    async def compare(self, items: Sequence[Item]) -> list[State | DrayError]:
+        """Say that everything is missing."""
+        return ["missing" for _ in items]
 
 
 class Here:

@@ -59,6 +59,10 @@ class Known:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._sql.close()
 
     def remember(self, sent: Iterable[Sent]) -> None:

@@ -57,7 +57,7 @@ class Servers(Protocol):
         """Return a connection, the same one each time."""
 
 
-class Notes:
+class Whereabouts:
     """Finds where a local path went in what earlier commands noted. Blocks."""
 
     def __init__(self, known: Known) -> None:
@@ -139,7 +139,7 @@ class Safety:
         except NotFound as error:
             return [self._verdict(*pair, "unknown", error.message) for pair in pairs]
         verdicts = [self._said(pair, answer) for pair, answer in zip(pairs, answers, strict=True)]
-        worth = [i for i, answer in enumerate(answers) if answer.state != "moving" and answer.version_number is not None]
+        worth = [i for i, answer in enumerate(answers) if answer.state != "moving" and answer.version_number]
         for i, verdict in zip(worth, await self._prove(api, dataset, [pairs[i] for i in worth]), strict=True):
             verdicts[i] = verdict
         return verdicts
