@@ -45,7 +45,7 @@ async def open_base(settings: Settings) -> AsyncIterator[Base]:
     home = Home(settings.server.data)
     await in_thread(None, home.prepare)
     key = await in_thread(None, home.signing_key)
-    limits = Limits(piece=settings.limits.part_size, in_flight=IN_FLIGHT)
+    limits = Limits(piece=int(settings.limits.part_size), in_flight=IN_FLIGHT)
     database = await in_thread(None, open_database, _database_url(settings, home))
     try:
         place = Posix(
