@@ -38,6 +38,7 @@ class Ledger:
         self.file = file
         self._connection = sqlite3.connect(file, timeout=30, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute(SCHEMA)
 
     def __enter__(self) -> "Ledger":

@@ -82,11 +82,16 @@ class Pair:
                 if self.ended:
                     continue
                 await self.delay(way, len(data))
-                data = self.damaged(way, data)
-                if self.cut(way, data, writer):
+                spans = self.bodies.feed(data) if way == "up" else []
+                data = self.damaged(way, data, spans)
+                cut = self.due_cut(way, len(data))
+                passed = len(data) if cut is None else cut["after"]
+                self.state.passed[way] += passed
+                self.state.files += sum(min(end, passed) - begin for begin, end in spans if begin < passed)
+                writer.write(data[:passed])
+                if cut is not None:
+                    self.cut(way, cut)
                     continue
-                self.state.passed[way] += len(data)
-                writer.write(data)
                 await writer.drain()
             for fault in self.state.of("slow_close", way):
                 self.state.fire(fault, f"{fault['seconds']} s")
@@ -107,13 +112,11 @@ class Pair:
         while holes := self.state.of("hole", way):
             if not holes[0].get("seen"):
                 holes[0]["seen"] = True
-                self.state.fire(holes[0], f"holds back {size} bytes {way}")
+                self.state.fire(holes[0], f"holds back {size} bytes {way} with {len(self.state.pairs)} connections")
             await asyncio.sleep(0.05)
 
-    def damaged(self, way: str, data: bytes) -> bytes:
-        """Count file bytes and flip the byte that is due."""
-        spans = self.bodies.feed(data) if way == "up" else []
-        self.state.files += sum(end - begin for begin, end in spans)
+    def damaged(self, way: str, data: bytes, spans: list[tuple[int, int]]) -> bytes:
+        """Flip the byte that is due."""
         for fault in self.state.of("flip", way):
             due = spans if fault.get("body") else [(0, len(data))]
             for begin, end in due:
@@ -127,22 +130,22 @@ class Pair:
         self.state.fire(fault, f"byte {at} of a block of {len(data)} xor {fault['mask']:#x}; {self.bodies.where}")
         return data[:at] + bytes([data[at] ^ fault["mask"]]) + data[at + 1 :]
 
-    def cut(self, way: str, data: bytes, writer: asyncio.StreamWriter) -> bool:
-        """End the connection in the middle of this block when a cut is due."""
+    def due_cut(self, way: str, size: int) -> Fault | None:
+        """Return the cut that is due within the next ``size`` bytes, and count them off the others."""
         for fault in self.state.of("cut", way):
-            if fault["after"] >= len(data):
-                fault["after"] -= len(data)
-                continue
-            self.state.faults.remove(fault)
-            self.state.passed[way] += fault["after"]
-            writer.write(data[: fault["after"]])
-            pairs = list(self.state.pairs) if fault.get("all") else [self]
-            where = f"{self.bodies.where}, {self.state.passed[way]} bytes passed {way}"
-            self.state.fire(fault, f"{fault['how']} of {len(pairs)} of {len(self.state.pairs)} connections; {where}")
-            for pair in pairs:
-                pair.end(fault["how"])
-            return True
-        return False
+            if fault["after"] < size:
+                return fault
+            fault["after"] -= size
+        return None
+
+    def cut(self, way: str, fault: Fault) -> None:
+        """End this connection, or all."""
+        self.state.faults.remove(fault)
+        pairs = list(self.state.pairs) if fault.get("all") else [self]
+        where = f"{self.bodies.where}, {self.state.passed[way]} bytes passed {way}"
+        self.state.fire(fault, f"{fault['how']} of {len(pairs)} of {len(self.state.pairs)} connections; {where}")
+        for pair in pairs:
+            pair.end(fault["how"])
 
     def end(self, how: str) -> None:
         """End both sides: by RST at once, or by FIN after what was written; what still comes is dropped."""

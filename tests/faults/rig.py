@@ -1,11 +1,13 @@
 """Starts, kills and restarts what is under test: server and clients, each try with directories and ports of its own."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.ledger import Ledger, Writer
 from tests.faults.oracle import Evidence, Finding, Said, judge
+from tests.faults.reaper import reap
 from tests.faults.sampler import Journal
 from tests.faults.store import Store
 from tests.faults.surfaces import Surfaces
@@ -20,9 +22,16 @@ PATIENCE = 180.0
 class Rig:
     """One server with its data, a source tree with its ledger, a sampler, and clients."""
 
-    def __init__(self, base: Path, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        base: Path,
+        env: Mapping[str, str] | None = None,
+        client_env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.base = base
         self.server = DrayServer(base / "server", env=env, prefix=prefix)
+        self.client_env = dict(client_env or {})
         self.ledger = Ledger(base / "ledger" / "ledger.sqlite")
         self.source = base / "source"
         self.writer = Writer(self.ledger, self.source, DATASET)
@@ -54,8 +63,10 @@ class Rig:
         """Start a ``dray`` command with a home that all clients of this rig share, as one user's would."""
         home = self.base / "home"
         home.mkdir(exist_ok=True)
-        env = clean_environment(home, {"DRAY_URL": url or self.server.url, "DRAY_TOKEN": self.server.token})
-        process = Process([str(DRAY), *arguments], self.base / f"client-{len(self.clients)}.log", env)
+        env = {"DRAY_URL": url or self.server.url, "DRAY_TOKEN": self.server.token, **self.client_env}
+        process = Process(
+            [str(DRAY), *arguments], self.base / f"client-{len(self.clients)}.log", clean_environment(home, env)
+        )
         process.start()
         self.clients.append(process)
         return process
@@ -64,11 +75,15 @@ class Rig:
         """Start an upload of the whole source tree."""
         return self.client("upload", f"{self.source}/", f"{url or self.server.url}/{DATASET}", url=url)
 
+    def watch_once(self, url: str | None = None) -> Process:
+        """Start a watch of the source tree that ends when everything is delivered."""
+        return self.client("watch", "--once", str(self.source), f"{url or self.server.url}/{DATASET}", url=url)
+
     def ended(self, client: Process, seconds: float = PATIENCE) -> int:
         """Wait for a client and note what its exit code says about every file."""
         code = client.wait(seconds)
-        if code == 0 and "upload" in client.command:
-            self.note_exit("exit 0 of upload")
+        if code == 0:
+            self.note_exit(f"exit 0 of {client.command[1]}")
         return code
 
     def note_exit(self, surface: str) -> None:
@@ -86,8 +101,10 @@ class Rig:
         return code
 
     def reap(self) -> None:
-        """Let the server remove leftovers once."""
-        raise NotImplementedError
+        """Stop the server, let the product remove leftovers as if two days had passed, start it again."""
+        self.server.terminate()
+        reap(self.server.data)
+        self.server.start()
 
     def evidence(self, wanted: frozenset[str]) -> Evidence:
         """Gather everything, from a running server."""
@@ -115,3 +132,18 @@ class Rig:
         if self.journal is not None:
             self.journal.process.kill9()
         self.server.process.kill9()
+
+
+@contextmanager
+def rig_in(
+    base: Path,
+    env: Mapping[str, str] | None = None,
+    client_env: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
+) -> Iterator[Rig]:
+    """Lend a rig that is not started yet; ``client_env`` are settings of its clients."""
+    rig = Rig(base, env, client_env, prefix)
+    try:
+        yield rig
+    finally:
+        rig.stop()

@@ -7,6 +7,7 @@ The layout is the one that docs/architecture.md promises: ``store/<dataset>/<pat
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +75,19 @@ class Store:
         folder = self.root / RESERVED / "versions" / hashed(key)[:2] / hashed(key)
         seen += [digest(path)[1] for path in files_below(folder)]
         return None if not sha256.isdisjoint(seen) else f"found {', '.join(s[:12] for s in seen) or 'nothing'}"
+
+    def bytes(self) -> int:
+        """Return how many bytes lie in inbox and store, whatever they are."""
+        return sum(size for _, size in self.changes())
+
+    def changes(self) -> list[tuple[str, int]]:
+        """Return names and sizes of all files in inbox and store, to see whether anything happens."""
+        return sorted(self._sizes())
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        for path in (*files_below(self.data / "inbox"), *files_below(self.root)):
+            with suppress(FileNotFoundError):
+                yield path.name, path.stat().st_size
 
     def staged(self) -> list[str]:
         """Return the names of everything that waits or was left behind: staged files and their side files."""

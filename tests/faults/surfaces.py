@@ -39,17 +39,17 @@ class Surfaces:
 
     def __init__(self, url: str, token: str, timeout: float = 20) -> None:
         self._host = urlsplit(url).netloc
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._headers = {"Authorization": f"Bearer {token}"}
         self._timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """Make one call and return its JSON; raises one of TROUBLE."""
+    def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:
+        """Make one call and return its JSON; a body of bytes is sent as it is. Raises one of TROUBLE."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._host, timeout=self._timeout)
         try:
-            sent = None if body is None else json.dumps(body).encode()
-            self._connection.request(method, f"/api/v1{path}", sent, self._headers)
+            sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+            self._connection.request(method, f"/api/v1{path}", sent, self._headers | {"Content-Type": kind})
             answer = self._connection.getresponse()
             data = answer.read()
         except TROUBLE:

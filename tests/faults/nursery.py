@@ -1,0 +1,183 @@
+"""Servers of the harness, as the rows use them: start, attach strace to one thread, kill, wait."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.own import ROOT
+from tests.servers.dray import clean_environment
+from tests.servers.process import LOOPBACK, ServerTrouble, answers, find_command, free_port, wait_until
+
+GONE = 30.0
+"""Seconds in which a killed process must be gone."""
+
+
+class Child:
+    """One server forked off the harness; it keeps its data and port over restarts."""
+
+    def __init__(self, nursery: "Nursery", base: Path, env: Mapping[str, str]) -> None:
+        self.nursery, self.base = nursery, base
+        self.data, self.port = base / "data", free_port()
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        self.env = clean_environment(base / "home", env)
+        (base / "home").mkdir(parents=True)
+        self.log = base / "dray.log"
+        self.starts = 0
+        self.pid: int | None = None
+        self.status: int | None = None
+
+    @property
+    def control(self) -> str:
+        return str(self.base / f"c{self.starts}")
+
+    @property
+    def token(self) -> str:
+        return (self.data / "admin.token").read_text().strip()
+
+    def begin(self, hold: bool = False) -> None:
+        """Start without waiting; ``hold`` keeps it from doing anything before its threads were asked for."""
+        self.starts += 1
+        argv = ["up", "--data", str(self.data), "--listen", f"{LOOPBACK}:{self.port}"]
+        order = {"argv": argv, "env": self.env, "log": str(self.log), "control": self.control, "hold": hold}
+        self.pid = self.nursery.ask(order)["pid"]
+
+    def ready(self, seconds: float = 60) -> None:
+        """Wait until it answers."""
+        wait_until(lambda: answers(self.port, "/health"), seconds, "the server", self.trouble)
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        self.begin()
+        self.ready()
+
+    def trouble(self) -> str | None:
+        return None if self.alive else f"ended; log:\n{self.log.read_text()[-3000:]}"
+
+    @property
+    def alive(self) -> bool:
+        """Say whether it runs; a child that was killed is a zombie until the harness has waited for it."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text()
+        except FileNotFoundError:
+            return False
+        return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+    @contextmanager
+    def threads(self) -> Iterator[dict[str, int]]:
+        """Lend the threads by name; a server that was held goes on when they are given back."""
+        connection = socket.socket(socket.AF_UNIX)
+        wait_until(lambda: Path(self.control).exists(), 30, "the control socket", self.trouble)
+        connection.connect(self.control)
+        with connection:
+            yield dict(json.loads(connection.makefile().readline()))
+
+    def wait(self, seconds: float = GONE) -> int:
+        """Wait until it is gone and return its exit code, negative for a signal."""
+        deadline = time.monotonic() + seconds
+        while self.alive:
+            if time.monotonic() > deadline:
+                raise ServerTrouble(f"the server still runs after {seconds:.0f} s")
+            time.sleep(0.005)
+        self.status = os.waitstatus_to_exitcode(self.nursery.answer()["ended"])
+        self.pid = None
+        return self.status
+
+    def reap(self) -> None:
+        """Sweep the data directory of this server, which must not run."""
+        self.nursery.ask({"reap": str(self.data)})
+        ended = self.nursery.answer()["ended"]
+        if ended:
+            raise ServerTrouble(f"the reaper ended with {ended}")
+
+    def kill9(self) -> None:
+        """Kill it, if it still runs, and wait until it is gone."""
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+    def terminate(self, seconds: float = GONE) -> int:
+        """End it in order."""
+        assert self.pid is not None
+        os.kill(self.pid, signal.SIGTERM)
+        return self.wait(seconds)
+
+
+class Nursery:
+    """The harness process."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.harness"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        self.answer()
+
+    def ask(self, order: object) -> dict[str, int]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> dict[str, int]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise ServerTrouble("the harness ended")
+        found: dict[str, int] = json.loads(line)
+        return found
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@contextmanager
+def nursery() -> Iterator[Nursery]:
+    """Lend a harness."""
+    found = Nursery()
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@contextmanager
+def child_of(found: Nursery, base: Path, env: Mapping[str, str]) -> Iterator[Child]:
+    """Lend a server that is not started yet."""
+    child = Child(found, base, env)
+    try:
+        yield child
+    finally:
+        child.kill9()
+
+
+@contextmanager
+def traced(process: int, options: list[str], log: Path) -> Iterator[None]:
+    """Have strace look at a thread or process (with ``-f``: all threads) while this lasts, or until it is gone."""
+    log.unlink(missing_ok=True)
+    command = [find_command("strace", "strace"), "-y", "-s", "200", "-o", str(log), *options, "-p", str(process)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    try:
+        said = tracer.stderr.readline()
+        if "attached" not in said:
+            raise ServerTrouble(f"strace: {said}{tracer.stderr.read()}")
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait()
+        tracer.stderr.close()

@@ -1,0 +1,95 @@
+"""The points of the commit protocol, read from a trace of one clean run: which call of which thread on which file."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ON_FILE = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "fsync", "fdatasync", "ftruncate", "fallocate")
+"""Calls on one open file: counted for each file, since a thread also writes to pipes and sockets."""
+ON_NAMES = ("syncfs", "link", "linkat", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat")
+ON_NAMES_TOO = ("copy_file_range", "sendfile", "symlinkat", "rmdir")
+CALLS = (*ON_FILE, *ON_NAMES, *ON_NAMES_TOO)
+READS = ("read", "pread64", "preadv", "preadv2")
+LINE = re.compile(r"^(?:(?P<thread>\d+) +)?(?P<call>\w+)\((?P<arguments>.*)$")
+ON_FD = re.compile(r"^\d+<(?P<path>[^>]*)>")
+NAMED = re.compile(r'(?:<(?P<folder>[^>]*)>, )?"(?P<name>[^"]*)"')
+
+
+class Point(NamedTuple):
+    """The ``n``-th ``call`` of a thread, on one file when ``path`` (below the data directory) says which.
+
+    ``about`` tells people what is called there.
+    """
+
+    thread: str
+    call: str
+    path: str | None
+    n: int
+    about: str
+
+    def __str__(self) -> str:
+        return f"{self.thread} {self.call} #{self.n} {self.about}"
+
+    def options(self, data: Path, effect: str) -> list[str]:
+        """Return strace's options that do something (``signal=KILL``, ``error=EIO``) at this point."""
+        only = ["-P", str(data / self.path)] if self.path is not None else []
+        return [*only, "-e", f"trace={self.call}", "-e", f"inject={self.call}:{effect}:when={self.n}"]
+
+
+def points(trace: str, data: Path, threads: dict[int, str], calls: Iterable[str] = CALLS) -> list[Point]:
+    """Return the points of a trace (``strace -f -y``) below a data directory, in order."""
+    wanted = frozenset(calls)
+    seen: Counter[tuple[str, str, str | None]] = Counter()
+    found = []
+    for thread, call, arguments in called(trace, threads):
+        if call not in wanted:
+            continue
+        on = ON_FD.match(arguments)
+        single = call in ON_FILE or call in READS
+        path = below(on["path"], data) if single and on else None
+        key = (thread, call, path)
+        seen[key] += 1
+        if path is not None or (not single and str(data) in arguments):
+            found.append(Point(thread, call, path, seen[key], path if path is not None else about(arguments, data)))
+    return found
+
+
+def called(trace: str, threads: dict[int, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield thread, call and arguments of every call; threads without a name are left out, they have their own."""
+    for line in trace.splitlines():
+        match = LINE.match(line)
+        if match and match["thread"]:
+            name = threads.get(int(match["thread"]), "other")
+            yield name, match["call"], match["arguments"]
+
+
+def below(path: str, data: Path) -> str | None:
+    """Return a path as it is below the data directory, None when it is elsewhere."""
+    return path.removeprefix(f"{data}/") if path.startswith(f"{data}/") else None
+
+
+def about(arguments: str, data: Path) -> str:
+    """Return the names that a call is about."""
+    names = [f"{m['folder'] or ''}/{m['name']}".replace(f"{data}/", "") for m in NAMED.finditer(arguments)]
+    shown = " -> ".join(names) or (ON_FD.match(arguments) or {"path": ""})["path"].replace(str(data), ".")
+    return re.sub(r"[0-9a-f]{28}\.staged", "*.staged", shown)
+
+
+def thinned(found: list[Point], log: str) -> list[Point]:
+    """Leave out, of the writes to a write-ahead log between two syncs, all but the first and the last.
+
+    What lies between them is the same to a reader of the log: a transaction without its end.
+    """
+    kept: list[Point] = []
+    run: list[Point] = []
+    for point in found:
+        if point.path == log and point.call not in ("fsync", "fdatasync"):
+            run.append(point)
+            continue
+        if point.path == log:
+            kept += run[:1] + run[1:][-1:]
+            run = []
+        kept.append(point)
+    return kept + run[:1] + run[1:][-1:]

@@ -1,0 +1,97 @@
+"""R2: SIGKILL at every call of the commit protocol that changes the disk, enumerated from a trace of a clean run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.nursery import Child, Nursery, child_of, nursery, traced
+from tests.faults.plan import Plan, Row
+from tests.faults.points import CALLS, Point, points, thinned
+from tests.faults.scenario import SETTINGS, Bench, Scenario
+
+WAL = "database.sqlite-wal"
+ATTEMPTS = 3
+"""How often a point is aimed at before it counts as gone."""
+
+
+def run(plan: Plan) -> None:
+    """Enumerate the points once, then hit each."""
+    with nursery() as found:
+        known = enumerate_points(plan, found)
+        wanted = known * (5 if plan.mode == "full" else 1)
+        plan.stated = len(wanted)
+        plan.add("points", len(known))
+        for number, point in enumerate(chosen(plan, wanted)):
+            hit(plan, found, point, number)
+
+
+def chosen(plan: Plan, wanted: list[Point]) -> list[Point]:
+    """Return all points, or a sample in a slice (or when a count was asked for)."""
+    return plan.chance("points").sample(wanted, min(plan.count, len(wanted))) if plan.count else wanted
+
+
+def enumerate_points(plan: Plan, found: Nursery) -> list[Point]:
+    """Trace a run in which nothing is killed."""
+    with plan.room("clean") as base, bench(plan, found, base) as (child, work):
+        with child.threads() as threads:
+            names = {number: name for name, number in threads.items()}
+            with traced(child.pid or 0, ["-f", "-e", f"trace={','.join(CALLS)}"], base / "trace"):
+                assert work.play(child.url, child.token), child.log.read_text()
+        trace = (base / "trace").read_text()
+        return thinned(points(trace, child.data, names), WAL)
+
+
+@contextmanager
+def bench(plan: Plan, found: Nursery, base: Path) -> Iterator[tuple[Child, Bench]]:
+    """Lend a running server that did everything once, and the work to be done on it."""
+    with child_of(found, base, SETTINGS) as child:
+        work = Bench(base, child.data, Scenario(plan.chance("contents")))
+        child.start()
+        work.warm(child.url, child.token, plan.chance("warm"))
+        yield child, work
+
+
+def hit(plan: Plan, found: Nursery, point: Point, number: int) -> None:
+    """Kill the server at one point, start it again, do the rest, and judge."""
+    with plan.room(number) as base:
+        for attempt in range(ATTEMPTS):
+            inner = base / str(attempt)
+            inner.mkdir()
+            with bench(plan, found, inner) as (child, work):
+                proof = killed(child, work, point, inner / "trace")
+                if proof or attempt == ATTEMPTS - 1:
+                    plan.record(str(point), proof, recovered(child, work))
+                    return
+
+
+def killed(child: Child, work: Bench, point: Point, log: Path) -> str | None:
+    """Play the scenario with the kill armed; return the proof that it fired, None when the point never came."""
+    with child.threads() as threads, traced(threads[point.thread], point.options(child.data, "signal=KILL"), log):
+        finished = work.play(child.url, child.token)
+    if finished and child.alive:
+        return None
+    code = child.wait()
+    last = [line for line in log.read_text().splitlines() if line.startswith(point.call)][-1:]
+    return f"exit {code} in {last[0][:160]}" if code == -9 and last else None
+
+
+def recovered(child: Child, work: Bench) -> list[str]:
+    """Start again, do what was left, clear away, and return the breaches."""
+    if not child.alive:
+        child.start()
+    work.scenario.finish(work.hand(child.url, child.token))
+    child.terminate()
+    child.reap()
+    child.start()
+    return [str(finding) for finding in work.judge(child.url, child.token)]
+
+
+ROW = Row(
+    id="R2",
+    title="SIGKILL at every write, sync, link, rename, unlink and commit of the commit protocol",
+    must="L0 C0 D0 F0 O0",
+    run=run,
+    ci=0,
+    full=0,
+    slice=4,
+)
