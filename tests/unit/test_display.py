@@ -205,7 +205,9 @@ def test_sizes_are_short(count: int, text: str) -> None:
     ("seconds", "text"),
     [
         (0, "0 s"),
-        (0.25, "0.2 s"),
+        (0.0042, "4 ms"),
+        (0.25, "250 ms"),
+        (1.25, "1.2 s"),
         (3, "3 s"),
         (59.4, "59 s"),
         (59.6, "1 min"),

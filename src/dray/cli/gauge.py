@@ -95,7 +95,7 @@ def sentence(reading: Reading) -> str:
 def amounts(reading: Reading) -> list[str]:
     """Return how much is done, how fast, and how long still."""
     share = f"{100 * reading.bytes // reading.bytes_total} %" if reading.bytes_total else ""
-    left = f"{format.duration(reading.left)} left" if reading.left is not None else ""
+    left = f"{format.duration(round(reading.left))} left" if reading.left is not None else ""
     return [
         share,
         f"{format.size(reading.bytes)} of {format.size(reading.bytes_total)}",
