@@ -8,9 +8,8 @@ from dray.model.values import Proof, Value
 from dray.state import publishing, uploads
 from dray.state.database import Connection, Database
 from dray.state.housekeeping import cleared
-from dray.state.publishing import Accepted
+from dray.state.publishing import Accepted, Waiting
 from dray.state.transition import Change
-from dray.state.uploads import Whole
 
 
 class Verdict(Value, frozen=True):
@@ -48,17 +47,17 @@ class Records:
     def _record(self, connection: Connection, verdicts: Sequence[Verdict]) -> set[int]:
         held = publishing.held_jobs(connection, {one.job: one.attempt for one in verdicts})
         mine = {one.upload: one for one in verdicts if one.job in held}
-        found = uploads.whole(connection, mine, lock=True)
+        found = publishing.lock_waiting(connection, mine)
         fresh = [one for key, one in mine.items() if key in found and found[key].state == "uploaded"]
         self._accept(connection, [_accepted(found[one.upload], one.proof) for one in fresh if one.proof])
-        rejected = Change("upload", ("uploaded",), "rejected", self._clock.wall(), self._store)
+        rejected = Change("upload", ("uploaded",), "rejected", self._clock.wall(), "worker")
         uploads.end(connection, rejected, {one.upload: one.reason for one in fresh if not one.proof})
         ended = {key: found[key].state for key in found if found[key].state != "uploaded"}
         return {one.upload for one in fresh} | {key for key in ended if ended[key] == _state(mine[key])}
 
     def _accept(self, connection: Connection, accepted: Sequence[Accepted]) -> None:
         if accepted:
-            change = Change("upload", ("uploaded",), "accepted", self._clock.wall(), self._store)
+            change = Change("upload", ("uploaded",), "accepted", self._clock.wall(), "worker")
             publishing.accept(connection, change, accepted, self._store)
 
     async def cleared(self, keys: Sequence[int]) -> None:
@@ -70,10 +69,11 @@ def _state(verdict: Verdict) -> str:
     return "accepted" if verdict.proof else "rejected"
 
 
-def _accepted(upload: Whole, proof: Proof) -> Accepted:
+def _accepted(upload: Waiting, proof: Proof) -> Accepted:
     return Accepted(
         upload=upload.id,
         file=upload.file,
+        dataset=upload.dataset,
         size=proof.size,
         checksum=str(proof.checksum),
         tag=proof.tag,

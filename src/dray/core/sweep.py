@@ -116,7 +116,7 @@ class Sweep:
         """Return up to a batch of uploads, after the one numbered so, whose staged bytes have to be removed."""
 
         def look(connection: Connection) -> list[UploadTarget]:
-            found = uploads.whole(connection, housekeeping.leftovers(connection, after, BATCH))
+            found = uploads.arriving(connection, housekeeping.leftovers(connection, after, BATCH))
             return [target_of(one) for _, one in sorted(found.items())]
 
         return await self._database.read(look)

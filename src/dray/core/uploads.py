@@ -3,16 +3,18 @@
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import cast
 
+import msgspec
+
 from dray.clock import Clock
 from dray.core import opening
 from dray.core.access import Principal
 from dray.core.bell import EVENTS, JOBS, VERDICTS, Bell
 from dray.core.opening import Asked
 from dray.core.showing import readable, upload_view
-from dray.errors import Busy, Conflict, Denied, DrayError, NotFound, Refused
+from dray.errors import Busy, Conflict, Denied, DrayError, NameRefused, NotFound, Refused
 from dray.model import states
 from dray.model.checksum import Checksum
-from dray.model.names import RemotePath, printable
+from dray.model.names import LONGEST_PATH, RemotePath, printable
 from dray.model.queue import VerifyTask
 from dray.model.values import Landing, OnExists, Value
 from dray.model.views import (
@@ -28,7 +30,7 @@ from dray.state import catalogue, jobs
 from dray.state import uploads as rows
 from dray.state.database import Connection, Database
 from dray.state.transition import Change
-from dray.state.uploads import Whole
+from dray.state.uploads import Arriving, Whole
 
 
 class UploadTarget(Value, frozen=True):
@@ -90,9 +92,10 @@ class Uploads:
 
     def _plan(self, dataset: str, file: StageFile) -> Asked | DrayError:
         try:
-            # In the store the dataset is its first component, and the whole has to be a path that Dray takes too.
             path = RemotePath(file.path)
-            RemotePath(f"{dataset}/{path}")
+            # In the store the dataset is the first component, and the whole has to be a path that Dray takes too.
+            if len(dataset) + len(path.encode()) >= LONGEST_PATH:
+                raise NameRefused(f"with its dataset the path is longer than {LONGEST_PATH} bytes")
             return Asked(file, self._part_size(file.size))
         except DrayError as error:
             return error.about(printable(file.path))
@@ -113,7 +116,7 @@ class Uploads:
 
     async def targets(self, uploads: Sequence[int]) -> list[UploadTarget | DrayError]:
         """Return where the bytes of each upload go, in order; NotFound in place. The caller checks rights and state."""
-        found = await self._database.read(lambda connection: rows.whole(connection, uploads))
+        found = await self._database.read(lambda connection: rows.arriving(connection, uploads))
         return [target_of(found[key]) if key in found else _missing(key) for key in uploads]
 
     async def touch(self, uploads: Sequence[int]) -> None:
@@ -154,7 +157,7 @@ class Uploads:
             lane = f"{who.token}/{found[next(iter(claims))].dataset}"
             job = jobs.add(connection, VerifyTask(tuple(claims)), lane, now, QUEUED)
             rows.claim(connection, Change("upload", ("pending",), "uploaded", now, who.name), claims, job)
-            found = rows.whole(connection, found)
+            found = found | {key: _claimed(found[key], claims[key], job, now) for key in claims}
         return [error or upload_view(found[item.upload]) for item, error in zip(items, refused, strict=True)]
 
     async def cancel(self, who: Principal, items: Sequence[CancelItem]) -> list[UploadView | DrayError]:
@@ -225,7 +228,7 @@ def _missing(upload: int) -> NotFound:
     return NotFound("there is no such upload", item=f"upload {upload}")
 
 
-def target_of(upload: Whole) -> UploadTarget:
+def target_of(upload: Arriving) -> UploadTarget:
     """Return where the bytes of an upload go."""
     return UploadTarget(
         upload=upload.id,
@@ -245,18 +248,22 @@ def _refuse_claim(who: Principal, item: CompleteItem, upload: Whole | None) -> D
     """Return what stands against a claim, from what the upload is now."""
     if upload is None or not readable(who, upload.dataset):
         return _missing(item.upload)
-    name = printable(upload.path)
+    refused: DrayError | None = None
     if not who.may("write", upload.dataset):
-        return Denied(f"token {who.name!r} may not write in dataset {upload.dataset}", item=name)
-    if item.size != upload.size:
-        return Conflict(
-            f"{upload.size} bytes were announced, {item.size} are claimed", item=name, hint="stage it again"
-        )
-    if upload.state in ("cancelled", "failed"):
-        return Conflict(f"upload {upload.id} is {upload.state}: {upload.reason}", item=name, hint="stage it again")
-    if upload.state != "pending" and upload.checksum != item.checksum:
-        return Conflict(f"{upload.checksum} was claimed before", item=name, hint="stage it again")
-    return None
+        refused = Denied(f"token {who.name!r} may not write in dataset {upload.dataset}")
+    elif item.size != upload.size:
+        refused = Conflict(f"{upload.size} bytes were announced, {item.size} are claimed", hint="stage it again")
+    elif upload.state in ("cancelled", "failed"):
+        refused = Conflict(f"upload {upload.id} is {upload.state}: {upload.reason}", hint="stage it again")
+    elif upload.state != "pending" and upload.checksum != item.checksum:
+        refused = Conflict(f"{upload.checksum} was claimed before", hint="stage it again")
+    return refused and refused.about(printable(upload.path))
+
+
+def _claimed(upload: Whole, checksum: str, job: int, now: float) -> Whole:
+    """Return what an upload has just become."""
+    waits = {"job": job, "job_state": "waiting", "job_reason": QUEUED, "run_at": now}
+    return msgspec.structs.replace(upload, state="uploaded", checksum=checksum, updated=now, **waits)
 
 
 def _refuse_second(item: CompleteItem, claims: Mapping[int, str]) -> DrayError | None:

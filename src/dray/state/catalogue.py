@@ -184,11 +184,18 @@ def _conditions(connection: Connection, search: Search) -> list[ColumnElement[bo
         datasets.c.name == search.dataset if search.dataset is not None else None,
         starts_with(files.c.path, search.prefix) if search.prefix else None,
         contains(connection.dialect.name, files.c.path, search.part) if search.part else None,
-        files.c.checksum == search.checksum if search.checksum else None,
+        _has_checksum(search.checksum) if search.checksum else None,
         _in_state(search.state) if search.state else None,
         and_(CURRENT) if search.current else None,
     ]
     return [condition for condition in wanted if condition is not None]
+
+
+def _has_checksum(checksum: str) -> ColumnElement[bool]:
+    """Return the condition on a checksum, with the piece of it that the index holds."""
+    return and_(
+        text("substr(files.checksum, 8, 10) = :piece").bindparams(piece=checksum[7:17]), files.c.checksum == checksum
+    )
 
 
 def _in_state(state: str) -> ColumnElement[bool]:

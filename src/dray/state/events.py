@@ -1,6 +1,5 @@
 """Events: written with the change they tell of, read in their published order (ADR 4)."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -25,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import Insert
 
 from dray.model.values import Value
-from dray.state.given import Given
+from dray.state.given import Given, encoded
 from dray.state.matching import any_of
 from dray.state.schema import copies, counters, datasets, events, files, uploads
 
@@ -46,7 +45,7 @@ class Note(Value, frozen=True):
 def tell(connection: Connection, note: Note, about: Mapping[int, Data]) -> None:
     """Write one event for each id of ``about``, with its data."""
     if about:
-        rows = [{"id": key, "data": json.dumps(data) if data else None} for key, data in about.items()]
+        rows = [{"id": key, "data": encoded(data) if data else None} for key, data in about.items()]
         statement = _insert(connection.dialect.name, ABOUT.table(connection), note.subject)
         connection.execute(statement, ABOUT.rows(rows) | {"at": note.now, "kind": note.kind, "actor": note.actor})
 

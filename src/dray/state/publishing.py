@@ -11,7 +11,7 @@ from sqlalchemy.sql.dml import Insert, Update
 from dray.model.values import Value
 from dray.state.given import IDS, Given, Row, ids
 from dray.state.inserting import insert_once
-from dray.state.schema import copies, datasets, files, jobs, stores
+from dray.state.schema import copies, datasets, files, jobs, stores, uploads
 from dray.state.transition import Change, Setting, move
 
 CURRENT = text("older.current")
@@ -22,6 +22,7 @@ class Accepted(Value, frozen=True):
 
     upload: int
     file: int
+    dataset: int
     size: int
     checksum: str
     tag: str
@@ -48,6 +49,25 @@ def held_jobs(connection: Connection, claims: Mapping[int, int]) -> set[int]:
     return {row.id for row in found if claims[row.id] == row.attempt}
 
 
+class Waiting(Value, frozen=True):
+    """An upload that may wait for its verdict."""
+
+    id: int
+    file: int
+    dataset: int
+    state: str
+    on_exists: str
+
+
+def lock_waiting(connection: Connection, keys: Iterable[int]) -> dict[int, Waiting]:
+    """Return uploads by id, and keep them as they are until the end."""
+    u = uploads.c
+    mine = u.id.in_(select(IDS.table(connection).c.id))
+    chosen = select(u.id, u.file_id, files.c.dataset_id, u.state, u.on_exists).where(mine).order_by(u.id)
+    statement = chosen.join(files, files.c.id == u.file_id).with_for_update(of=uploads)
+    return {row[0]: Waiting(*row) for row in connection.execute(statement, ids(keys)).all()}
+
+
 def store_number(connection: Connection, name: str) -> int:
     """Return the number of a store, which is made when it is named for the first time."""
     statement = select(stores.c.id).where(stores.c.name == name)
@@ -69,7 +89,7 @@ def accept(connection: Connection, change: Change, accepted: Sequence[Accepted],
         older = _retire(connection, fresh, change)
         _publish(connection, fresh, change.now)
         _add_copies(connection, fresh, store, change)
-        _count(connection, [one.file for one in fresh], older)
+        _count(connection, fresh, older)
     return moved
 
 
@@ -157,16 +177,15 @@ def _add_copies_statement(given: Subquery) -> Insert:
     return insert(copies).from_select(names, chosen)
 
 
-def _count(connection: Connection, published: Iterable[int], older: Iterable[Published]) -> None:
+def _count(connection: Connection, fresh: Iterable[Accepted], older: Iterable[Published]) -> None:
     """Keep the datasets' counts of current files and bytes."""
     added: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    statement = select(files.c.dataset_id, files.c.size).where(files.c.id.in_(select(IDS.table(connection).c.id)))
-    for row in connection.execute(statement, ids(published)):
-        added[row.dataset_id][0] += 1
-        added[row.dataset_id][1] += row.size
-    for one in older:
-        added[one.dataset][0] -= 1
-        added[one.dataset][1] -= one.size
+    for one in fresh:
+        added[one.dataset][0] += 1
+        added[one.dataset][1] += one.size
+    for old in older:
+        added[old.dataset][0] -= 1
+        added[old.dataset][1] -= old.size
     for dataset, (number, size) in sorted(added.items()):
         change = {"files": datasets.c.files + number, "bytes": datasets.c.bytes + size}
         connection.execute(update(datasets).where(datasets.c.id == dataset).values(change))

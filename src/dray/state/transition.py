@@ -46,8 +46,9 @@ def move(connection: Connection, change: Change, setting: Setting, values: Mappi
     if not values:
         return set()
     statement = _update(change.machine, change.before, setting.columns.table(connection), setting.match)
-    given = setting.columns.rows({"id": key, **value} for key, value in values.items())
-    moved = set(connection.execute(statement, given | {"after": change.after, "now": change.now}).scalars())
+    given = setting.columns.rows([{"id": key, **value} for key, value in values.items()])
+    changed = connection.execute(statement, given | {"after": change.after, "now": change.now}).all()
+    moved = {row[0] for row in changed}
     if change.told:
         tell(connection, _note(change), {key: _data(change, key, values[key]) for key in values if key in moved})
     return moved

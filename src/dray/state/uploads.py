@@ -70,7 +70,8 @@ PATHS = Given(path=str)
 def heads(connection: Connection, dataset: int, paths: Iterable[str]) -> list[Head]:
     """Return the newest and the current version of each path, each with its live upload."""
     given = PATHS.rows({"path": path} for path in paths)
-    return [_head(row) for row in connection.execute(_heads(PATHS.table(connection)), given | {"dataset": dataset})]
+    found = connection.execute(_heads(PATHS.table(connection)), given | {"dataset": dataset}).all()
+    return [_head(row) for row in found]
 
 
 @lru_cache
@@ -113,7 +114,7 @@ def add_files(connection: Connection, dataset: int, values: Iterable[Row], now: 
     """Add file versions that are not there yet; return the new ones' ids by path."""
     statement = _add_files(connection.dialect.name, VERSIONS.table(connection))
     given = VERSIONS.rows(values) | {"dataset": dataset, "now": now}
-    return {row.path: row.id for row in connection.execute(statement, given)}
+    return {path: key for key, path in connection.execute(statement, given).all()}
 
 
 @lru_cache
@@ -157,7 +158,7 @@ def open_uploads(connection: Connection, values: Iterable[Row], token: int, chan
     """Open an upload for each file version that has no live one; return the new ones' ids by file."""
     statement = _open_uploads(connection.dialect.name, OPENED.table(connection))
     given = OPENED.rows(values) | {"now": change.now, "token": token}
-    opened = {row.file_id: row.id for row in connection.execute(statement, given)}
+    opened = {file: key for key, file in connection.execute(statement, given).all()}
     begun(connection, change, opened.values())
     return opened
 
@@ -204,6 +205,36 @@ def lock_jobs_at_rest(connection: Connection, keys: Iterable[int]) -> set[int]:
     return set(connection.execute(statement, ids(keys)).scalars())
 
 
+class Arriving(Value, frozen=True):
+    """One upload as far as its bytes are concerned."""
+
+    id: int
+    file: int
+    dataset: str
+    path: str
+    state: str
+    size: int
+    part_size: int
+    on_exists: str
+    mtime_ns: int | None
+    checksum: str | None
+
+
+def arriving(connection: Connection, keys: Iterable[int]) -> dict[int, Arriving]:
+    """Return where the bytes of uploads go, by id."""
+    found = connection.execute(_arriving(IDS.table(connection)), ids(keys)).all()
+    return {row[0]: Arriving(*row) for row in found}
+
+
+@lru_cache
+def _arriving(given: Subquery) -> Select[Any]:
+    u = uploads.c
+    own = [u.state, u.size, u.part_size, u.on_exists, u.mtime_ns, u.checksum]
+    joined = uploads.join(files, files.c.id == u.file_id).join(datasets, datasets.c.id == files.c.dataset_id)
+    chosen = select(u.id, u.file_id, datasets.c.name, files.c.path, *own).select_from(joined)
+    return chosen.where(u.id.in_(select(given.c.id)))
+
+
 class Whole(Value, frozen=True):
     """One upload with all that is told of it."""
 
@@ -235,15 +266,20 @@ class Whole(Value, frozen=True):
 
 def whole(connection: Connection, keys: Iterable[int], lock: bool = False) -> dict[int, Whole]:
     """Return uploads by id, each with its path, its job and its copy; ``lock`` keeps them as they are until the end."""
-    statement = _whole().where(uploads.c.id.in_(select(IDS.table(connection).c.id))).order_by(uploads.c.id)
-    statement = statement.with_for_update(of=uploads) if lock else statement
-    return {row[0]: Whole(*row) for row in connection.execute(statement, ids(keys))}
+    statement = _whole_given(IDS.table(connection), lock)
+    return {row[0]: Whole(*row) for row in connection.execute(statement, ids(keys)).all()}
+
+
+@lru_cache
+def _whole_given(given: Subquery, lock: bool) -> Select[Any]:
+    statement = _whole().where(uploads.c.id.in_(select(given.c.id))).order_by(uploads.c.id)
+    return statement.with_for_update(of=uploads) if lock else statement
 
 
 def of_file(connection: Connection, file: int) -> list[Whole]:
     """Return all uploads of one file version, the oldest first."""
     statement = _whole().where(uploads.c.file_id == file).order_by(uploads.c.id)
-    return [Whole(*row) for row in connection.execute(statement)]
+    return [Whole(*row) for row in connection.execute(statement).all()]
 
 
 @lru_cache
@@ -264,5 +300,5 @@ def moving(connection: Connection, dataset: str, paths: Sequence[str]) -> dict[s
     rows = PATHS.rows({"path": path} for path in paths)
     mine = files.c.path.in_(select(PATHS.table(connection).c.path))
     statement = _whole().where(datasets.c.name == dataset, mine).order_by(uploads.c.id)
-    found = [Whole(*row) for row in connection.execute(statement, rows)]
+    found = [Whole(*row) for row in connection.execute(statement, rows).all()]
     return {upload.path: upload for upload in found}
