@@ -10,7 +10,13 @@ from dray.model.views import Problem
 
 def test_a_problem_says_what_the_error_says() -> None:
     shown = problem(Refused("too long", item="a", hint="shorten it"), "r1")
-    assert (shown.status, shown.code, shown.detail, shown.item, shown.hint) == (422, "refused", "too long", "a", "shorten it")
+    assert (shown.status, shown.code, shown.detail, shown.item, shown.hint) == (
+        422,
+        "refused",
+        "too long",
+        "a",
+        "shorten it",
+    )
     assert (shown.type, shown.retry, shown.request_id) == ("/problems/refused", "never", "r1")
 
 

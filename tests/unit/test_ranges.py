@@ -28,7 +28,18 @@ def test_a_single_range_is_sent_alone(wanted: str, span: Span) -> None:
 
 @pytest.mark.parametrize(
     "wanted",
-    [None, "", "bytes=", "bytes=-", "bytes=5-4", "bytes=a-b", "bytes=1-2,4-5", "items=1-2", "bytes=1", "bytes=" + "9" * 5000 + "-"],
+    [
+        None,
+        "",
+        "bytes=",
+        "bytes=-",
+        "bytes=5-4",
+        "bytes=a-b",
+        "bytes=1-2,4-5",
+        "items=1-2",
+        "bytes=1",
+        "bytes=" + "9" * 5000 + "-",
+    ],
 )
 def test_whatever_is_no_single_range_gives_the_whole_file(wanted: str | None) -> None:
     assert choose(wanted, None, ETAG, 100) == WHOLE

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -59,7 +59,7 @@ class PartUpload:
             raise Refused("the parts of this upload were planned anew", hint="ask for a fresh URL")
         _check_length(request, part)
         crc32c = _announced(request)
-        await services.slots.take(asyncio.current_task(), [(target.upload, part.number)])
+        await services.slots.take(mine(), [(target.upload, part.number)])
         staged = await services.store.staged(target)
         inbox = services.store.place.staging
         async with entered(services, lambda: PartSink(inbox, staged.ref, part, crc32c)) as sink:
@@ -80,6 +80,14 @@ class PartUpload:
         # The token may have been revoked while a slow body came.
         await self._services.access.known(token)
         return await self._services.store.run(sink.finish)
+
+
+def mine() -> asyncio.Task[Any]:
+    """Return the task this runs in."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("bytes are received in a task")
+    return task
 
 
 def _check_length(request: Request, part: Part) -> None:
@@ -133,13 +141,13 @@ class _Bundle:
         self._length = length
         self._loop = asyncio.get_running_loop()
         self._items: list[BundleItem] = []
-        self._task: asyncio.Task[object] | None = None
+        self._task: asyncio.Task[Any]
         self._counted: Counted
 
     async def receive(self, scope: Scope, receive: Receive) -> list[PartReceipt | DrayError]:
         """Take the whole body and return what became of each file."""
         services = self._services
-        self._task = asyncio.current_task()
+        self._task = mine()
         inbox = services.store.place.staging
         async with entered(services, lambda: BundleSink(inbox, self._announced)) as sink:
             self._counted = Counted(services.counters, sink.consume, uncounted=self._length)
