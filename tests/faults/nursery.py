@@ -7,13 +7,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Queue
+from typing import TypeVar
 
 from tests.faults.own import ROOT
+from tests.faults.plan import Plan, Try
 from tests.servers.dray import clean_environment
 from tests.servers.process import LOOPBACK, ServerTrouble, answers, find_command, free_port, wait_until
+
+T = TypeVar("T")
 
 GONE = 30.0
 """Seconds in which a killed process must be gone."""
@@ -65,7 +72,7 @@ class Child:
         """Say whether it runs; a child that was killed is a zombie until the harness has waited for it."""
         try:
             stat = Path(f"/proc/{self.pid}/stat").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
         return stat.rpartition(")")[2].split()[0] not in "ZX"
 
@@ -99,7 +106,8 @@ class Child:
     def kill9(self) -> None:
         """Kill it, if it still runs, and wait until it is gone."""
         if self.pid is not None:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
             self.wait()
 
     def terminate(self, seconds: float = GONE) -> int:
@@ -146,13 +154,43 @@ class Nursery:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
-    """Lend a harness."""
-    found = Nursery()
+def nurseries(count: int = 2) -> Iterator[list[Nursery]]:
+    """Lend harnesses to be used side by side."""
+    found = [Nursery() for _ in range(count)]
     try:
         yield found
     finally:
-        found.close()
+        for one in found:
+            one.close()
+
+
+def in_parallel(
+    plan: Plan, found: Sequence[Nursery], things: Sequence[T], attempt: Callable[[Plan, Nursery, T, Path], Try]
+) -> None:
+    """Make a try of each thing, one in each harness at a time, each in a room of its own; record them in order."""
+    free: Queue[Nursery] = Queue()
+    for one in found:
+        free.put(one)
+
+    def attempted(mine: Nursery, thing: T, base: Path) -> Try:
+        try:
+            return attempt(plan, mine, thing, base)
+        except Exception as error:
+            return Try(str(thing), None, (f"broke: {error!r}", *traceback.format_exception(error)[-3:]))
+
+    def make(number: int) -> Try:
+        mine = free.get()
+        try:
+            with plan.room(number) as base:
+                made = attempted(mine, things[number], base)
+                plan.keep(base, made)
+                return made
+        finally:
+            free.put(mine)
+
+    with ThreadPoolExecutor(len(found)) as pool:
+        for made in pool.map(make, range(len(things))):
+            plan.record(made.what, made.proof, made.findings)
 
 
 @contextmanager

@@ -87,11 +87,24 @@ class Plan:
 
     @contextmanager
     def room(self, name: object) -> Iterator[Path]:
-        """Lend a directory of its own for some tries; it is kept when one of them failed."""
+        """Lend a directory of its own; it is kept when a try recorded meanwhile failed, or ``keep`` said so."""
         room = self.base / f"{self.row.id}-{name}"
         shutil.rmtree(room, ignore_errors=True)
         room.mkdir(parents=True)
         before = len(self.tries)
         yield room
-        if not any(one.findings or not one.proof for one in self.tries[before:]):
+        if not (room / KEEP).exists() and all(sound(one) for one in self.tries[before:]):
             shutil.rmtree(room, ignore_errors=True)
+
+    def keep(self, room: Path, made: Try) -> None:
+        """Keep a room when the try made in it failed."""
+        if not sound(made):
+            (room / KEEP).touch()
+
+
+KEEP = "keep"
+
+
+def sound(made: Try) -> bool:
+    """Say whether a try is proven and found nothing."""
+    return bool(made.proof) and not made.findings

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -90,10 +91,10 @@ class Bench:
         return hand
 
     def warm(self, url: str, token: str, chance: Random) -> None:
-        """Do everything once in another dataset, so that every thread and import is there before a fault is armed."""
-        other = Scenario(chance)
-        self.note("warm", other.contents())
-        other.play(self.hand(url, token, "warm"))
+        """Upload a little to another dataset, so that every thread is there before a fault is armed."""
+        contents = [Content("small.bin", chance.randbytes(9)), Content("large.bin", chance.randbytes(PART + 1))]
+        self.note("warm", contents)
+        self.hand(url, token, "warm").upload(contents)
 
     def play(self, url: str, token: str) -> bool:
         """Go through the scenario; False when the server died in it."""
@@ -103,20 +104,19 @@ class Bench:
             return False
         return True
 
-    def judge(self, url: str, token: str) -> list[Finding]:
-        """Compare everything, from a running server that is at rest."""
+    def shown(self, url: str, token: str) -> Evidence:
+        """Gather what a running server, at rest, shows."""
         surfaces = Surfaces(url, token)
         events = surfaces.all_events()
-        newest = frozenset(f"{DATASET}/{content.path}" for content in self.scenario.newest())
-        return judge(
-            Evidence(
-                written=self.ledger.versions(),
-                stored=self.store.stored(),
-                shown=surfaces.files(),
-                uploads=surfaces.uploads(event.upload for event in events if event.upload),
-                said=self.said,
-                accepted=[event.upload or 0 for event in events if event.kind == "upload.accepted"],
-                staged=self.store.staged(),
-                wanted=newest,
-            )
+        return Evidence(
+            written=self.ledger.versions(),
+            shown=surfaces.files(),
+            uploads=surfaces.uploads(event.upload for event in events if event.upload),
+            said=self.said,
+            accepted=[event.upload or 0 for event in events if event.kind == "upload.accepted"],
+            wanted=frozenset(f"{DATASET}/{content.path}" for content in self.scenario.newest()),
         )
+
+    def judge(self, shown: Evidence) -> list[Finding]:
+        """Compare what was shown with what is stored now."""
+        return judge(replace(shown, stored=self.store.stored(), staged=self.store.staged()))

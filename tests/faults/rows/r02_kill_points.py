@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.nursery import Child, Nursery, child_of, nursery, traced
-from tests.faults.plan import Plan, Row
+from tests.faults.nursery import Child, Nursery, child_of, in_parallel, nurseries, traced
+from tests.faults.plan import Plan, Row, Try
 from tests.faults.points import CALLS, Point, points, thinned
 from tests.faults.scenario import SETTINGS, Bench, Scenario
 
@@ -16,13 +16,12 @@ ATTEMPTS = 3
 
 def run(plan: Plan) -> None:
     """Enumerate the points once, then hit each."""
-    with nursery() as found:
-        known = enumerate_points(plan, found)
+    with nurseries() as found:
+        known = enumerate_points(plan, found[0])
         wanted = known * (5 if plan.mode == "full" else 1)
         plan.stated = len(wanted)
         plan.add("points", len(known))
-        for number, point in enumerate(chosen(plan, wanted)):
-            hit(plan, found, point, number)
+        in_parallel(plan, found, chosen(plan, wanted), hit)
 
 
 def chosen(plan: Plan, wanted: list[Point]) -> list[Point]:
@@ -51,17 +50,16 @@ def bench(plan: Plan, found: Nursery, base: Path) -> Iterator[tuple[Child, Bench
         yield child, work
 
 
-def hit(plan: Plan, found: Nursery, point: Point, number: int) -> None:
-    """Kill the server at one point, start it again, do the rest, and judge."""
-    with plan.room(number) as base:
-        for attempt in range(ATTEMPTS):
-            inner = base / str(attempt)
-            inner.mkdir()
-            with bench(plan, found, inner) as (child, work):
-                proof = killed(child, work, point, inner / "trace")
-                if proof or attempt == ATTEMPTS - 1:
-                    plan.record(str(point), proof, recovered(child, work))
-                    return
+def hit(plan: Plan, found: Nursery, point: Point, base: Path) -> Try:
+    """Kill the server at one point, start it again, do the rest, and judge; aim again when the point never came."""
+    for attempt in range(ATTEMPTS):
+        inner = base / str(attempt)
+        inner.mkdir()
+        with bench(plan, found, inner) as (child, work):
+            proof = killed(child, work, point, inner / "trace")
+            if proof or attempt == ATTEMPTS - 1:
+                return Try(str(point), proof, tuple(recovered(child, work)))
+    raise AssertionError("no attempt was made")
 
 
 def killed(child: Child, work: Bench, point: Point, log: Path) -> str | None:
@@ -80,10 +78,10 @@ def recovered(child: Child, work: Bench) -> list[str]:
     if not child.alive:
         child.start()
     work.scenario.finish(work.hand(child.url, child.token))
+    shown = work.shown(child.url, child.token)
     child.terminate()
     child.reap()
-    child.start()
-    return [str(finding) for finding in work.judge(child.url, child.token)]
+    return [str(finding) for finding in work.judge(shown)]
 
 
 ROW = Row(
