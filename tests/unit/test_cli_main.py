@@ -104,6 +104,16 @@ def test_every_failure_ends_with_its_exit_code_and_says_file_cause_and_next_step
     assert ran.out == ""
 
 
+@pytest.mark.parametrize("cls", sorted(set(errors.error_classes().values()), key=lambda cls: cls.code))
+def test_a_failure_without_a_hint_has_a_next_step_all_the_same(cls: type[DrayError]) -> None:
+    assert any(line.startswith("  next step: ") for line in failure.as_text(cls("it went wrong")))
+
+
+def test_an_interrupt_is_told_to_programs_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = run_failing(KeyboardInterrupt(), "--jsonl", monkeypatch=monkeypatch)
+    assert json.loads(ran.err)["event"] == "interrupted"
+
+
 def test_programs_get_the_failure_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = run_failing(errors.Busy("held", item="x", after=3.0), "--json", monkeypatch=monkeypatch)
     document = json.loads(ran.err)

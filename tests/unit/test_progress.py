@@ -143,6 +143,21 @@ def test_lines_go_on_while_nothing_moves() -> None:
     assert ears.getvalue().count("upload: 0 B of 0 B") >= 3
 
 
+def test_a_reader_that_goes_away_ends_the_lines_quietly() -> None:
+    class Gone(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tried = threading.Event()
+
+        def write(self, text: str) -> int:
+            self.tried.set()
+            raise BrokenPipeError
+
+    gone = Gone()
+    with Lines("upload", Display("text", io.StringIO(), gone, Look()), HandClock(), beat=0.001):
+        assert gone.tried.wait(60)
+
+
 def test_events_tell_each_outcome_and_the_end() -> None:
     progress, display, _ = made("jsonl")
     assert isinstance(display.out, io.StringIO)

@@ -24,7 +24,8 @@ class DrayCommand(click.Command):
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        shown = [p.get_help_record(ctx) for p in self.get_params(ctx) if not isinstance(p, CommonOption)]
+        own = [p for p in self.get_params(ctx) if isinstance(p, click.Option) and not isinstance(p, CommonOption)]
+        shown = [option.get_help_record(ctx) for option in own]
         with formatter.section("Options"):
             formatter.write_dl([record for record in shown if record])
         with formatter.section("Common options (see dray --help)"):

@@ -1,5 +1,6 @@
 """The entry point of the command line: parses, runs one command, turns its end into an exit code."""
 
+import json
 import sys
 from collections.abc import Sequence
 
@@ -70,7 +71,11 @@ def _ended(app: App, error: BaseException) -> int:
 
 
 def _interrupted(app: App) -> int:
-    print(f"dray: interrupted; {app.resume or 'nothing was changed'}", file=app.err)
+    resume = app.resume or "nothing was changed"
+    if app.choices.output == "text":
+        print(f"dray: interrupted; {resume}", file=app.err)
+    else:
+        print(json.dumps({"v": 1, "event": "interrupted", "exit": INTERRUPTED, "resume": resume}), file=app.err)
     return INTERRUPTED
 
 

@@ -2,7 +2,9 @@
 
 import threading
 from abc import abstractmethod
+from contextlib import suppress
 
+from dray.cli.console import OutputClosed
 from dray.cli.display import Display
 from dray.cli.gauge import Progress, outcome_event, sentence
 from dray.cli.meter import Reading
@@ -42,8 +44,10 @@ class Beating(Progress):
         self._thread.join()
 
     def _live(self) -> None:
-        while not self._ended.wait(self._beat):
-            self.say(self.reading())
+        # When nobody reads any more, the next line of the command itself ends it.
+        with suppress(OutputClosed, OSError):
+            while not self._ended.wait(self._beat):
+                self.say(self.reading())
 
     @abstractmethod
     def say(self, reading: Reading) -> None:
