@@ -1,7 +1,5 @@
 """What the web pages show besides the catalogue: a folder with its folders gathered, what waits, what happened last."""
 
-from sqlalchemy import Connection
-
 from dray.core.access import Principal
 from dray.core.datasets import require_sight, searchable
 from dray.core.showing import event_view, file_view, upload_view
@@ -10,7 +8,7 @@ from dray.model.names import printable
 from dray.model.values import Value
 from dray.model.views import Event, FileView, UploadView
 from dray.state import catalogue, events, overview, uploads
-from dray.state.database import Database
+from dray.state.database import Connection, Database
 from dray.state.events import Seen
 
 

@@ -151,7 +151,10 @@ class Uploads:
         found = rows.whole(connection, [item.upload for item in items], lock=True)
         refused = [_refuse_claim(who, item, found.get(item.upload)) for item in items]
         fresh = [item for item, error in zip(items, refused, strict=True) if not error]
-        claims = {item.upload: item.checksum for item in fresh if found[item.upload].state == "pending"}
+        claims: dict[int, str] = {}
+        for item in fresh:
+            if found[item.upload].state == "pending":
+                claims.setdefault(item.upload, item.checksum)
         refused = [error or _refuse_second(item, claims) for item, error in zip(items, refused, strict=True)]
         if claims:
             lane = f"{who.token}/{found[next(iter(claims))].dataset}"
