@@ -10,10 +10,8 @@ from dray.cli.display import Column, Display, Listing
 from dray.cli.exits import OK, PARTIAL
 from dray.cli.gauge import Cause, Kind, OutcomeEvent, Progress, outcome_event
 from dray.errors import error_classes
-from dray.model.names import RemotePath
 from dray.model.values import Outcome
 from dray.moving.item import Item
-from dray.moving.report import Phase
 from dray.moving.walk import Skipped
 
 COLUMNS = (
@@ -49,23 +47,12 @@ class Tally:
         self._display = display
         self._listing = listing
         self._progress = progress
+        self.expect, self.phase, self.moved = progress.expect, progress.phase, progress.moved
         self._kinds: Counter[Kind] = Counter()
         self._causes: Counter[str] = Counter()
         self._filtered = 0
         self._bytes = 0
         self.codes: set[int] = set()
-
-    def expect(self, files: int, nbytes: int) -> None:
-        """Pass it on."""
-        self._progress.expect(files, nbytes)
-
-    def phase(self, path: RemotePath, phase: Phase) -> None:
-        """Pass it on."""
-        self._progress.phase(path, phase)
-
-    def moved(self, path: RemotePath, nbytes: int) -> None:
-        """Pass it on."""
-        self._progress.moved(path, nbytes)
 
     def outcome(self, outcome: Outcome) -> None:
         """Count a file and show it, unless all is well and a person reads."""

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode, urljoin
 
 import msgspec
@@ -206,26 +206,39 @@ class Api:
         return _items(await self._post(path, body), kind)
 
 
-class _Items(msgspec.Struct):
-    items: list[msgspec.Raw]
+class _Items(msgspec.Struct, Generic[T]):
+    items: list[T]
 
 
-class _Item(msgspec.Struct):
-    problem: views.Problem | None = None
+_DECODERS: dict[type, msgspec.json.Decoder[_Items[Any]]] = {
+    kind: msgspec.json.Decoder(_Items[kind])  # type: ignore[valid-type]
+    for kind in (views.StagedUpload, views.SignedUrl, views.PartReceipt, views.UploadView, views.CheckedFile)
+}
 
 
 def _items(response: Response, kind: type[T]) -> list[T | DrayError]:
-    return [_item(raw, kind) for raw in _decoded(response, _Items).items]
+    """Decode a batch answer; item by item only where one of them failed."""
+    _refuse(response)
+    try:
+        return list(_DECODERS[kind].decode(response.body).items)
+    except msgspec.ValidationError:
+        return [_item(raw, kind) for raw in _parsed(response.body, _Items[msgspec.Raw]).items]
 
 
 def _item(raw: msgspec.Raw, kind: type[T]) -> T | DrayError:
-    problem = _parsed(raw, _Item).problem
-    return from_problem(problem) if problem else _parsed(raw, kind)
+    try:
+        return from_problem(msgspec.json.decode(raw, type=views.Failed).problem)
+    except msgspec.ValidationError:
+        return _parsed(raw, kind)
+
+
+def _refuse(response: Response) -> None:
+    if not 200 <= response.status < 300:
+        raise _failed(response)
 
 
 def _decoded(response: Response, kind: type[T]) -> T:
-    if not 200 <= response.status < 300:
-        raise _failed(response)
+    _refuse(response)
     return _parsed(response.body, kind)
 
 

@@ -84,8 +84,7 @@ def _below(prefix: str, name: str) -> str:
 
 def source_of(host: str, root: str, origin: str) -> str:
     """Return what says, to a destination, that it is the same file of the same machine again."""
-    path = os.path.join(root, origin)
-    return hashlib.sha256(f"{host}\0{path}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(f"{host}\0{root}/{origin}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

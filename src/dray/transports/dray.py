@@ -9,6 +9,7 @@ from dray.client.http import Moved
 from dray.clock import Clock
 from dray.errors import DrayError, NotFound, Refused
 from dray.model import views
+from dray.model.names import RemotePath
 from dray.model.values import Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged, Value
 from dray.transports.base import Failure, Piece
 from dray.transports.dray_bytes import Fetcher, Lines, Plan, Sender
@@ -17,6 +18,7 @@ from dray.transports.dray_shapes import (
     View,
     Views,
     complete_item,
+    entry,
     entry_of,
     entry_of_file,
     file_number,
@@ -72,7 +74,7 @@ class DraySession:
         self._clock = lines.clock
         self._settings = settings
         self._plans: dict[Ref, Plan] = {}
-        self._views: dict[Ref, views.UploadView] = {}
+        self._entries: dict[Ref, Entry] = {}
         self._sender = Sender(lines, self._plans)
         self._fetcher = Fetcher(lines)
 
@@ -88,7 +90,8 @@ class DraySession:
         answers = await in_batches(landings, self._stage)
         for answer in answers:
             if isinstance(answer, Staged) and answer.ref:
-                self._plans[answer.ref] = Plan(answer.size, answer.part_size, frozenset(h.number for h in answer.held))
+                held = frozenset(held.number for held in answer.held)
+                self._plans[answer.ref] = Plan(answer.path, answer.size, answer.part_size, held)
         return answers
 
     async def write(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
@@ -111,13 +114,11 @@ class DraySession:
 
     async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
         """Say what was published."""
-        missing = [ref for ref in staged if ref not in self._views]
-        found: dict[Ref, View] = {
-            **self._views,
-            **dict(zip(missing, await in_batches(missing, self._look), strict=True)),
-        }
+        missing = [ref for ref in staged if ref not in self._entries]
+        found = dict(zip(missing, map(entry_of, await in_batches(missing, self._look)), strict=True))
+        entries = [found.get(ref) or self._entries[ref] for ref in staged]
         self._forget(staged)
-        return [entry_of(found[ref]) for ref in staged]
+        return entries
 
     async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Cancel uploads; one that is gone, or that ended without being accepted, holds nothing."""
@@ -130,7 +131,7 @@ class DraySession:
     def _forget(self, refs: Sequence[Ref]) -> None:
         for ref in refs:
             self._plans.pop(ref, None)
-            self._views.pop(ref, None)
+            self._entries.pop(ref, None)
 
     async def _stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
         files = [stage_file(landing) for landing in landings]
@@ -147,7 +148,8 @@ class DraySession:
         if isinstance(view, DrayError):
             raise view
         parts = await self._api.held_parts(number(ref))
-        self._plans[ref] = Plan(view.size, parts.part_size, frozenset(held.number for held in parts.held))
+        held = frozenset(held.number for held in parts.held)
+        self._plans[ref] = Plan(RemotePath(view.path), view.size, parts.part_size, held)
 
     async def _complete(self, claims: Sequence[Claim]) -> Views:
         request = views.CompleteRequest(items=[complete_item(claim) for claim in claims])
@@ -172,9 +174,11 @@ class DraySession:
     def _proved(self, ref: Ref, answer: View) -> Proof | Failure:
         if isinstance(answer, DrayError):
             return answer
-        if answer.state == "accepted":
-            self._views[ref] = answer
-        return proof_of(ref, answer)
+        proof = proof_of(ref, answer)
+        plan = self._plans.get(ref)
+        if plan and isinstance(proof, Proof):
+            self._entries[ref] = entry(plan.path, answer, proof)
+        return proof
 
     async def _known(self, ref: Ref) -> Proof | Failure:
         try:

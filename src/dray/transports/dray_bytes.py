@@ -13,6 +13,7 @@ from dray.clock import Clock
 from dray.errors import DrayError, Expired
 from dray.fs import FileRange
 from dray.model import views
+from dray.model.names import RemotePath
 from dray.model.parts import part_count
 from dray.model.values import Receipt, Ref, Value
 from dray.transports.base import Failure, Piece
@@ -29,6 +30,7 @@ READ = 1 << 20
 class Plan(Value, frozen=True):
     """What the server planned for an upload."""
 
+    path: RemotePath
     size: int
     part_size: int
     held: frozenset[int] = frozenset()

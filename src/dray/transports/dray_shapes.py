@@ -42,7 +42,7 @@ def file_ref(file: int) -> Ref:
 def stage_file(landing: Landing) -> views.StageFile:
     """Return what the server is asked to stage."""
     return views.StageFile(
-        path=landing.path,
+        path=str(landing.path),
         size=landing.size,
         version=landing.version,
         source=landing.source,
@@ -88,7 +88,7 @@ def open_uploads(answers: Sequence[View]) -> dict[int, int]:
 def proof_of(ref: Ref, view: views.UploadView) -> Proof | Failure:
     """Return what the server found where the bytes stay, or why there is nothing to prove."""
     proof = view.proof
-    if proof is not None:
+    if view.state == "accepted" and proof is not None:
         return Proof(ref, proof.size, Checksum.parse(proof.checksum), proof.tag, proof.by, proof.level)
     if not final("upload", view.state):
         hint = "`dray safe` tells when it is"
@@ -100,16 +100,18 @@ def proof_of(ref: Ref, view: views.UploadView) -> Proof | Failure:
 _ENDED: dict[str, type[DrayError]] = {"rejected": IntegrityFailure, "failed": Permanent}
 
 
+def entry(path: RemotePath, view: views.UploadView, proof: Proof) -> Entry:
+    """Return the published file of an accepted upload."""
+    tag, ref, updated = str(view.file), file_ref(view.file), round(view.updated * 1e9)
+    return Entry(path, proof.size, updated, proof.checksum, tag, view.version_number, ref)
+
+
 def entry_of(view: View) -> Entry | Failure:
     """Return the published file of an upload, or a failure when it is not accepted."""
     if isinstance(view, DrayError):
         return view
-    if view.state != "accepted" or view.proof is None:
-        return Conflict(f"the upload is {view.state}, not accepted", item=view.path)
-    checksum = Checksum.parse(view.proof.checksum)
-    updated = round(view.updated * 1e9)
-    tag, ref = str(view.file), file_ref(view.file)
-    return Entry(RemotePath(view.path), view.size, updated, checksum, tag, view.version_number, ref)
+    proof = proof_of(Ref(str(view.upload)), view)
+    return proof if isinstance(proof, DrayError) else entry(RemotePath(view.path), view, proof)
 
 
 def not_gone(view: View) -> Failure | None:

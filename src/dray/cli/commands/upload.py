@@ -59,7 +59,7 @@ def command(app: App, **given: Any) -> int:
     """
     wanted = msgspec.convert(given, Wanted)
     *paths, to = wanted.paths
-    if not paths or (os.path.exists(to) and not is_address(to)):
+    if not paths or (os.path.isfile(to) and not is_address(to)):
         raise UsageError("it does not say where to", item=to, hint=FORM)
     audience = app.run(lambda stop: _upload(app, wanted, (tuple(paths), to), stop))
     summary = audience.summary()
