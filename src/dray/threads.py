@@ -19,4 +19,6 @@ async def in_thread(pool: Executor | None, work: Callable[P, R], *args: P.args, 
         while not running.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([running])
+        # Whoever cancelled does not want to know how it ended; asyncio complains about what nobody looked at.
+        running.exception()
         raise

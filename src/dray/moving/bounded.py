@@ -69,6 +69,9 @@ class _Crew(Generic[T, R]):
             self.ended, self.coming = not self.coming.result(), None
         done = [task for task in self.running if task.done()]
         self.running.difference_update(done)
+        failed = [error for task in done if (error := task.exception()) is not None]
+        if failed:
+            raise failed[0]
         return [task.result() for task in done]
 
     async def stop(self) -> None:

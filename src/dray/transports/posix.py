@@ -139,6 +139,8 @@ class PosixSession:
             if landing.checksum is None:
                 return msgspec.structs.replace(staged, hash_first=True)
             if self._holds(target, landing.checksum):
+                # A crash after publishing leaves a side file, another process's copy of the same a staged one.
+                self.staging.discard(target)
                 return msgspec.structs.replace(staged, done=True)
         if final is not None and landing.on_exists == "fail":
             raise Conflict("there is another file with this name", hint="nothing was changed")
