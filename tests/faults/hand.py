@@ -61,10 +61,15 @@ class Hand:
                 self.hear("stage says done", content.path, content.checksum)
         return staged
 
+    def note(self, answers: Sequence[dict[str, Any]]) -> None:
+        """Keep the problems among the answers, as ``code: detail``."""
+        told = [item["problem"] for item in answers if "problem" in item]
+        self.problems += [f"{problem['code']}: {problem['detail']}" for problem in told]
+
     def items(self, path: str, body: object) -> list[dict[str, Any]]:
-        """Make a batch call; problems of items are kept for whoever asks what was shown."""
+        """Make a batch call and return one answer an item."""
         answer = self.surfaces.call("POST", path, body)["items"]
-        self.problems += [item["problem"]["detail"] for item in answer if "problem" in item]
+        self.note(answer)
         found: list[dict[str, Any]] = answer
         return found
 
@@ -74,7 +79,7 @@ class Hand:
         manifest = json.dumps({"items": items}).encode()
         body = len(manifest).to_bytes(4, "big") + manifest + b"".join(content.data for content, _ in small)
         answer = self.surfaces.call("POST", "/uploads/bundle", body, "application/vnd.dray.bundle")
-        self.problems += [item["problem"]["detail"] for item in answer["items"] if "problem" in item]
+        self.note(answer["items"])
 
     def parts(self, content: Content, upload: dict[str, Any]) -> None:
         """Send the parts that are not held, one after another."""
@@ -99,7 +104,7 @@ class Hand:
         finally:
             connection.close()
         if answer.status != 200:
-            self.problems.append(json.loads(told)["detail"])
+            self.note([{"problem": json.loads(told)}])
 
     def complete(self, claims: Sequence[tuple[Content, dict[str, Any], str]]) -> list[dict[str, Any]]:
         """Claim what was sent and wait for the verdicts."""

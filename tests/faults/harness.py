@@ -29,6 +29,11 @@ from tests.faults.reaper import sweep
 PR_SET_PTRACER, ANY = 0x59616D61, ctypes.c_ulong(-1)
 
 
+SERVER = tuple(
+    f"dray.{name}" for name in ("api", "web", "work", "core", "state", "transports", "model", "config", "wiring")
+)
+
+
 class OneThread(concurrent.futures.thread.ThreadPoolExecutor):
     """A pool with one thread, whatever was asked for."""
 
@@ -37,13 +42,14 @@ class OneThread(concurrent.futures.thread.ThreadPoolExecutor):
 
 
 def preload() -> None:
-    """Import everything of the product that a server or its pages may want."""
+    """Import everything that a server or its pages may want."""
     import dray
 
     for found in pkgutil.walk_packages(dray.__path__, "dray."):
-        if not found.name.startswith(("dray.state.migrations.", "dray.cli.main")):
+        if found.name.startswith(SERVER) and not found.name.startswith("dray.state.migrations."):
             importlib.import_module(found.name)
-    importlib.import_module("dray.cli.main")
+    for name in ("main", "serving", "commands.up"):
+        importlib.import_module(f"dray.cli.{name}")
 
 
 def serve() -> None:

@@ -1,9 +1,14 @@
 """The rows that exist, in the order of the scoreboard. A new row is one module in ``rows`` and one line here."""
 
 from tests.faults.plan import Row
-from tests.faults.rows import r01_kill_anything, r02_kill_points, r05_cuts
+from tests.faults.rows import r01_kill_anything as r01
+from tests.faults.rows import r02_kill_points as r02
+from tests.faults.rows import r05_cuts as r05
+from tests.faults.rows import r07_full_disk as r07
+from tests.faults.rows import r11_flips as r11
+from tests.faults.rows import r12_rot as r12
 
-ROWS: list[Row] = [r01_kill_anything.ROW, r02_kill_points.ROW, r05_cuts.ROW]
+ROWS: list[Row] = [row.ROW for row in (r01, r02, r05, r07, r11, r12)]
 
 
 def row_named(name: str) -> Row:

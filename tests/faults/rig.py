@@ -41,6 +41,11 @@ class Rig:
         self.clients: list[Process] = []
         self._surfaces: Surfaces | None = None
 
+    def store_at(self, data: Path) -> None:
+        """Look for the data directory at another path than the server does."""
+        self.server.data = data
+        self.store = Store(data)
+
     @property
     def surfaces(self) -> Surfaces:
         """Return what the server shows; it must have been started once."""

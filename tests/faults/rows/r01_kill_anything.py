@@ -94,8 +94,10 @@ class Killing:
         if victim in ("server", "both"):
             self.rig.server.kill9()
             proofs.append(self.killed("server", self.rig.server.process))
-        proof = ", ".join(proofs) if all(proofs) else None
-        self.plan.record(f"{self.command}: kill {victim} at {there / total:.0%} of {total} bytes", proof)
+        if not all(proofs):
+            return  # the client had ended just before: nothing was in flight, so nothing was tried
+        what = f"{self.command}: kill {victim} at {there / total:.0%} of {total} bytes"
+        self.plan.record(what, ", ".join(proofs))
         self.again(victim)
 
     def killed(self, name: str, process: Process) -> str:

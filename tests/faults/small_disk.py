@@ -1,0 +1,65 @@
+"""A small tmpfs in a mount namespace of its own, which can be filled and freed from outside; needs no root."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers.process import ServerTrouble, find_command
+
+FILLER = "filler"
+BLOCK = 1 << 20
+
+
+class SmallDisk:
+    """``inside`` is its path for processes started with ``prefix``, ``outside`` that for everybody else."""
+
+    def __init__(self, inside: Path, size: int) -> None:
+        self.inside = inside
+        inside.mkdir(parents=True)
+        root = os.geteuid() == 0
+        options = ["-m"] if root else ["-U", "-r", "-m"]
+        script = f'mount -t tmpfs -o size={size} tmpfs "$0" && echo mounted && exec sleep infinity'
+        command = [find_command("unshare", "util-linux"), *options, "sh", "-c", script, str(inside)]
+        self.holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self.holder.stdout is not None
+        if (said := self.holder.stdout.readline()) != "mounted\n":
+            raise ServerTrouble(f"no small disk can be mounted: {said}")
+        enter = ["-t", str(self.holder.pid), *([] if root else ["-U", "--preserve-credentials"]), "-m"]
+        self.prefix = [find_command("nsenter", "util-linux"), *enter, "--"]
+        self.outside = Path(f"/proc/{self.holder.pid}/root{inside}")
+
+    @property
+    def free(self) -> int:
+        """Return the free bytes."""
+        return shutil.disk_usage(self.outside).free
+
+    def fill(self, leave: int) -> int:
+        """Fill it until about ``leave`` bytes are free; return how many are."""
+        with (self.outside / FILLER).open("ab") as file:
+            while (more := self.free - leave) > 0:
+                try:
+                    file.write(bytes(min(BLOCK, more)))
+                    file.flush()
+                except OSError:
+                    break
+        return self.free
+
+    def release(self) -> None:
+        """Take the filling away."""
+        (self.outside / FILLER).unlink(missing_ok=True)
+
+
+@contextmanager
+def small_disk(inside: Path, size: int) -> Iterator[SmallDisk]:
+    """Lend a disk of so many bytes, mounted at ``inside``."""
+    disk = SmallDisk(inside, size)
+    try:
+        yield disk
+    finally:
+        disk.holder.kill()
+        disk.holder.wait()
+        if disk.holder.stdout is not None:
+            disk.holder.stdout.close()
