@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.servers.dray import DrayServer
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 ORDER = ["unit", "architecture", "contract", "integration", "e2e", "faults"]
 TESTS = Path(__file__).parent
+
+# The same examples in every run, and no opinion on how long one takes.
+hypothesis.settings.register_profile("dray", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("dray")
 
 # Everything here talks to loopback; a proxy of the machine must not get between.
 os.environ.update({"no_proxy": "*", "NO_PROXY": "*"})
