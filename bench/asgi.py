@@ -30,7 +30,7 @@ from typing import Any
 import crc32c
 
 from bench.measure import cpu_of, tree_of
-from dray.api.lane import receive_body, send_file
+from dray.api.lane import Head, receive_body, send_file
 from dray.api.lane_protocol import LaneProtocol
 from dray.fs import FileRange
 
@@ -76,7 +76,7 @@ async def keep(scope: Any, receive: Any, send: Any) -> None:
 async def serve_file(scope: Any, receive: Any, send: Any) -> None:
     file = os.open(folder() / "source", os.O_RDONLY)
     try:
-        await send_file(scope, receive, send, 200, [], FileRange(file, 0, os.fstat(file).st_size))
+        await send_file(scope, receive, send, Head(200), FileRange(file, 0, os.fstat(file).st_size))
     finally:
         os.close(file)
 

@@ -23,7 +23,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dray.api import lane, lane_protocol
-from dray.api.lane import Stalled, receive_body, send_file
+from dray.api.lane import Head, Stalled, receive_body, send_file
 from dray.api.lane_protocol import LaneProtocol, Threads
 from dray.errors import Disconnected, SourceChanged
 from dray.fs import FileRange
@@ -103,7 +103,7 @@ class Site:
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             part = FileRange(descriptor, offset, length)
-            await send_file(scope, receive, send, 200, [(b"x-part", b"yes")], part, stall=self.stall)
+            await send_file(scope, receive, send, Head(200, [(b"x-part", b"yes")]), part, stall=self.stall)
         finally:
             os.close(descriptor)
 

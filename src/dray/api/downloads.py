@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dray.api.lane import GATHER, STALL, send_file, stalled
+from dray.api.lane import GATHER, STALL, Head, send_file, stalled
 from dray.api.parsing import bearer, decode, read_json
 from dray.api.problems import MethodRefused
 from dray.api.ranges import Span, choose, matches
@@ -66,7 +66,8 @@ class Download:
     async def _send(self, file: StoredFile, span: Span, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._services.store.opened(file) as fd:
             at = FileRange(fd, span.offset, span.length)
-            await send_file(scope, receive, send, 206 if span.partial else 200, headers(file, span), at)
+            head = Head(206 if span.partial else 200, headers(file, span))
+            await send_file(scope, receive, send, head, at)
         self._services.counters.sent(span.length)
 
 

@@ -28,6 +28,13 @@ STALL = 60.0  # seconds without one byte
 GATHER = 1 << 20  # bytes a thread hop should be worth
 
 
+class Head(NamedTuple):
+    """Status and headers of a response."""
+
+    status: int
+    headers: Headers = ()
+
+
 class Stalled(Disconnected):
     """The peer is still there but moved no byte for the agreed time."""
 
@@ -59,7 +66,7 @@ async def receive_body(scope: Scope, receive: Receive, consume: Consume, *, stal
 
 
 async def send_file(
-    scope: Scope, receive: Receive, send: Send, status: int, headers: Headers, file: FileRange, *, stall: float = STALL
+    scope: Scope, receive: Receive, send: Send, head: Head, file: FileRange, *, stall: float = STALL
 ) -> None:
     """Send a whole response whose body is ``file``; ``content-length`` is added here, HEAD sends no body.
 
@@ -67,7 +74,7 @@ async def send_file(
     ``SourceChanged`` when the file is shorter than its range; the connection is closed then.
     """
     length = (b"content-length", b"%d" % file.length)
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.start", "status": head.status, "headers": [*head.headers, length]})
     if file.length and scope["method"] != "HEAD":
         await _send_body(scope, receive, send, file, stall)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
