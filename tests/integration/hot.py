@@ -12,7 +12,6 @@ from dray.agent.journal import Journal, snapshot
 from dray.agent.send import Lane
 from dray.agent.watch import HotDirectory, watch, watch_once
 from dray.clock import Clock, SystemClock
-from dray.model.checksum import Checksum
 from dray.model.filters import HOT_DIRECTORY, Filters
 from dray.model.names import RemotePath
 from dray.model.settle import Policy
@@ -78,7 +77,7 @@ class Hot:
     wrap: Callable[[Session], Session] = Wrapper
     clock: Clock = field(default_factory=SystemClock)
     told: Told = field(default_factory=Told)
-    digests: dict[str, Checksum] = field(default_factory=dict)
+    arrived: list[Outcome] = field(default_factory=list)
     parallel: int = 3
 
     @property
@@ -98,10 +97,10 @@ class Hot:
         return HotDirectory(str(self.root), self.journal, "here", rules, self.policy, rescan=self.rescan)
 
     def lane(self) -> Lane:
-        def keep(digests: Mapping[str, Checksum]) -> None:
-            self.digests.update(digests)
+        async def arrived(outcomes: Sequence[Outcome]) -> None:
+            self.arrived += outcomes
 
-        return Lane(Wrapped(Posix(self.store), self.wrap), self.parallel, keep)
+        return Lane(Wrapped(Posix(self.store), self.wrap), self.parallel, arrived)
 
     def once(self) -> Summary:
         """Run once, to the end."""

@@ -47,7 +47,7 @@ class Agent:
     async def once(self, lane: Lane, host: str, stop: asyncio.Event) -> Summary:
         """Look through the directory, let files settle, send those that have; again for what changed meanwhile."""
         sender = await self._sender(lane, host)
-        self._show.waiting(f"looking through {self._looker.root.path}")
+        self._show.say(f"looking through {self._looker.root.path}")
         await self._scan()
         for _ in range(LOOKS):
             await self._settle_all(stop)

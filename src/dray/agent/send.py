@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +10,6 @@ from typing import Protocol
 from dray.agent.ledger import Ledger
 from dray.agent.turn import Flight, Landed, Turns
 from dray.errors import DrayError, NoSpace
-from dray.model.checksum import Checksum
 from dray.model.names import RemotePath
 from dray.model.schedule import OF_DESTINATION, of_destination, pause
 from dray.model.values import Limits, Outcome
@@ -59,11 +58,11 @@ class Quietly:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Where files go and how many batches at a time; ``kept`` is told digests by version once they are recorded."""
+    """Where files go and how many batches at a time; ``arrived`` is told of files once they are recorded."""
 
     transport: Transport
     parallel: int = 3
-    kept: Callable[[Mapping[str, Checksum]], None] = lambda digests: None
+    arrived: Callable[[Sequence[Outcome]], Awaitable[None]] | None = None
 
 
 class Sender:
@@ -177,9 +176,8 @@ class Sender:
             except NoSpace as error:
                 self._show.waiting(str(error))
                 await asyncio.sleep(SPACE)
-        arrived = [one.outcome for one in final if one.outcome.error is None]
-        digests = {outcome.version: outcome.checksum for outcome in arrived if outcome.checksum is not None}
-        await asyncio.to_thread(self._lane.kept, digests)
+        if self._lane.arrived is not None:
+            await self._lane.arrived([one.outcome for one in final if one.outcome.error is None])
         return final
 
     async def _abandon(self) -> None:

@@ -95,10 +95,13 @@ class Watch(Section, frozen=True, kw_only=True):
     ] = Seconds(2)
     rescan: Annotated[
         Seconds, Meta(description="how often the whole directory is looked through, whatever events say")
-    ] = Seconds(300)
+    ] = Seconds(60)
     done_file: Annotated[
         str | None,
-        Meta(description="name of the file that says its directory is finished", examples=["TRANSFER_READY"]),
+        Meta(
+            description='name of the file that says that another one, "{name}.done", or its directory is finished',
+            examples=["TRANSFER_READY"],
+        ),
     ] = None
     filter: Annotated[
         list[str], Meta(description='ordered rules, the first that matches wins: "+ *.h5", "- tmp/**"')
