@@ -5,10 +5,13 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection as Connection
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from dray.errors import UsageError
 
 T = TypeVar("T")
+
+FORMS = "write sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
 class Database(Protocol):
@@ -40,7 +43,11 @@ def open_database(url: str) -> Database:
 
     Raises Busy when another process has the SQLite file, Conflict when a newer Dray made the tables.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        # Never shown: there may be a password in it.
+        raise UsageError("the address of the database cannot be read", hint=FORMS) from None
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         from dray.state.sqlite import SqliteDatabase
 
@@ -49,4 +56,4 @@ def open_database(url: str) -> Database:
         from dray.state.postgres import PostgresDatabase
 
         return PostgresDatabase(url)
-    raise UsageError("the database is neither SQLite nor PostgreSQL", hint="write sqlite:///FILE or postgresql://...")
+    raise UsageError("the database is neither SQLite nor PostgreSQL", hint=FORMS)
