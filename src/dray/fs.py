@@ -50,7 +50,7 @@ _ERRORS: dict[type[errors.DrayError], tuple[str, tuple[str, ...]]] = {
     errors.NoSpace: ("no space left", ("ENOSPC", "EDQUOT")),
     errors.LimitReached: ("too large for this file system", ("EFBIG",)),
     errors.Forbidden: ("the operating system refuses access", ("EACCES", "EPERM", "EROFS")),
-    errors.NameRefused: ("the name is not possible here", ("ELOOP", "EXDEV", "ENAMETOOLONG", "EILSEQ", "EINVAL")),
+    errors.NameRefused: ("the name is not possible here", ("ELOOP", "EXDEV", "ENAMETOOLONG", "EILSEQ")),
     errors.NotFound: ("there is no such file", ("ENOENT",)),
     errors.Conflict: ("something else has this name", ("EEXIST", "ENOTDIR", "EISDIR", "ENOTEMPTY")),
     errors.Temporary: ("the disk or system fails", ("EIO", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EBUSY", "ESTALE")),

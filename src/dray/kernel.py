@@ -185,5 +185,5 @@ def possible_on_windows(name: str) -> str:
     """Return ``name``, or raise where Windows would take it for another one (device, stream, folder, stripped end)."""
     strange = set(name) & set('\\:<>"|?*') or min(name, default=" ") < " " or name[-1:] in (".", " ")
     if strange or name.partition(".")[0].rstrip(" ").lower() in _DEVICES:
-        raise OSError(errno.EINVAL, "Windows does not allow this name", name)
+        raise OSError(errno.EILSEQ, "Windows does not allow this name", name)
     return name

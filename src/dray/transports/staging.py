@@ -167,6 +167,7 @@ class Staging:
         """Open the staged file for one part, locked against other processes, and say whether it is held."""
         if self.is_whole(target):
             return self._create(target, part), None
+        self._held(target, part)
         fd = self._open(target)
         try:
             if not kernel.lock_range(fd, part.offset, part.length):
