@@ -1,5 +1,6 @@
 from typing import Annotated
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +13,10 @@ from dray.model.views import DatasetName, Id, StageRequest, Wire
 
 class Where(Wire, frozen=True, kw_only=True):
     upload: Id
-    id: list[Id] = []
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     deep: bool = False
     name: DatasetName | None = None
+    id: list[Id] = msgspec.field(default_factory=list)
 
 
 PARAMETERS = Parameters(Where, ["upload"])
@@ -27,6 +28,10 @@ def read(query: bytes, upload: str = "7") -> Where:
 
 def test_parameters_of_path_and_query_become_one_value() -> None:
     assert read(b"id=1&id=2&limit=5&deep=true&name=a.b") == Where(upload=7, id=[1, 2], limit=5, deep=True, name="a.b")
+
+
+def test_null_is_a_name_like_any_other() -> None:
+    assert read(b"name=null").name == "null"
 
 
 def test_what_is_not_given_has_its_default() -> None:
@@ -50,6 +55,7 @@ def test_a_path_that_cannot_exist_is_not_found(upload: str) -> None:
         (b"id=1&id=x", "id[1]"),
         (b"name=a%0A", "name"),
         (b"name=..", "name"),
+        (b"limit=null", "limit"),
     ],
 )
 def test_a_wrong_query_names_the_parameter(query: bytes, item: str) -> None:

@@ -93,6 +93,7 @@ class Parameters(Generic[S]):
         types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
         self._path = {name: types[name] for name in in_path}
         self._query = {name: _is_list(kind) for name, kind in types.items() if name not in self._path}
+        self._not_text = {name for name in self._query if not _takes_text(types[name])}
 
     def read(self, path: Mapping[str, str], query: bytes) -> S:
         """Raise NotFound where a path cannot exist, UsageError where the query is wrong."""
@@ -111,6 +112,8 @@ class Parameters(Generic[S]):
         for name, value in _pairs(query):
             if name not in self._query:
                 raise UsageError("there is no such parameter", item=name[:200])
+            if value.lower() == "null" and name in self._not_text:
+                raise UsageError("null is no value here, leave the parameter out", item=name)
             if self._query[name]:
                 lists.setdefault(name, []).append(value)
             elif name in scalars:
@@ -132,6 +135,15 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
         return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
         raise UsageError("the query is not a valid one", hint="percent-encoded UTF-8, at most 1000 fields") from None
+
+
+def _takes_text(kind: Any) -> bool:
+    """Say whether ``null`` is a text for this kind; msgspec would take it for None."""
+    try:
+        msgspec.convert("null", kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _is_list(kind: Any) -> bool:
