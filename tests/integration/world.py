@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -131,6 +131,13 @@ def good(answer: T | Exception) -> T:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+async def until(look: Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
+    """Look again and again until there is something."""
+    async with asyncio.timeout(seconds):
+        while not await look():  # noqa: ASYNC110 - what is waited for is in the database
+            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
