@@ -7,6 +7,7 @@ How a repeated call knows that a version is final already, without a record that
 content. A file of the claimed digest under the final name, or among the older versions of the path, *is* this version.
 """
 
+import copy
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +90,12 @@ class PosixSession:
         self.published = Published(self.root, self.staging)
         self.verifier = Verifier(self.staging, self.published, place.name)
         self._pool = pool
+
+    def comparing(self) -> "PosixSession":
+        """Return this session for whoever finishes what a crash interrupted: its ``stage`` looks at what is final."""
+        other = copy.copy(self)
+        other.compare_final = True
+        return other
 
     def close(self) -> None:
         """Wait for what runs and close the folders; what is staged stays."""

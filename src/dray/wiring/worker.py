@@ -31,7 +31,8 @@ async def work_until(base: Base, stop: asyncio.Event) -> None:
 
 def handlers(base: Base) -> dict[str, Handler]:
     """Return who does each kind of job."""
-    place = Place(STORE, base.session, published, Attic(base.session))
+    # A job that is repeated after a crash has to find what it had published.
+    place = Place(STORE, base.session.comparing(), published, Attic(base.session))
     of_state = (base.database, base.clock, base.bell)
     return {
         "verify": Verify(place, base.uploads, Records(*of_state, STORE)),
