@@ -203,12 +203,13 @@ class _Body:
 
     def finish(self) -> Answer:
         """Check the file and return its receipt or failure."""
-        lent = self._lent
-        receipt = None if lent is None else self._try(lent.receipt, self._crc)
-        if lent is not None and receipt is not None:
-            lent.close(keep=True)
-            return receipt
-        return self._error or Disconnected("the stream ended in the middle of this file")
+        receipt = None if self._lent is None else self._try(self._settle, self._lent)
+        return receipt or self._error or Disconnected("the stream ended in the middle of this file")
+
+    def _settle(self, lent: Lent) -> Receipt:
+        receipt = lent.receipt(self._crc)
+        lent.close(keep=True)
+        return receipt
 
     def abandon(self, error: DrayError) -> None:
         """Give the file back and drop what was written; the rest of its bytes is skipped."""

@@ -73,8 +73,8 @@ class Lent:
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
-        os.close(fd)
         try:
+            os.close(fd)
             if not keep and self._staging.is_whole(self.target):
                 self._staging.unlink(self.target)
         finally:

@@ -129,6 +129,8 @@ class Loop:
         elif not await self._give_up(work, error):
             delay = self._pace.longest
         state: Literal["waiting", "dead"] = "dead" if delay is None else "waiting"
+        next_try = "given up" if delay is None else f"next try in {delay:.0f} s"
+        LOG.warning("job %d (%s) failed: %s; %s", work.job, work.kind, error, next_try)
         return Settlement(work.job, work.attempt, state, str(error), delay or 0.0, failed=True, task=step.task)
 
     async def _give_up(self, work: Work, error: DrayError) -> bool:
