@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from crc32c import crc32c
@@ -16,8 +17,9 @@ from dray.model.parts import Part, parts
 from dray.model.values import Claim, Entry, Proof, Ref, Staged
 from dray.model.views import CancelItem, JobView, ScrubRequest, StagedUpload, UploadView
 from dray.moving.spool import Spool
-from dray.transports.base import Failure, Piece
+from dray.transports.base import Failure, Piece, Session
 from dray.transports.memory import Memory, MemorySession
+from dray.transports.posix import Posix
 from dray.transports.refs import published
 from dray.work.loop import Loop, Pace, Tools
 from dray.work.scrub import ScrubHandler
@@ -63,8 +65,12 @@ class Site:
     memory: Memory = field(default_factory=lambda: Memory(LIMITS, STORE))
 
     def __post_init__(self) -> None:
-        self.session = Faulty(self.memory)
-        self.place = Place(STORE, self.session, published)
+        self.faulty = Faulty(self.memory)
+        self.use(self.faulty)
+
+    def use(self, session: Session) -> None:
+        self.session = session
+        self.place = Place(STORE, session, published)
         self.places = [self.place]
 
     def loop(self, pace: Pace = QUICK) -> Loop:
@@ -177,7 +183,7 @@ def test_bytes_that_a_power_cut_took_are_rejected_with_the_advice_to_send_again(
     async def story(site: Site) -> None:
         uploads = await site.upload("a")
         site.memory.staged.clear()
-        site.session.verify_fails = {"a": NotFound("nothing is staged under this ref")}
+        site.faulty.verify_fails = {"a": NotFound("nothing is staged under this ref")}
         async with site.working():
             (view,) = await site.verdicts(uploads)
         assert view.state == "rejected"
@@ -188,7 +194,7 @@ def test_bytes_that_a_power_cut_took_are_rejected_with_the_advice_to_send_again(
 
 def test_a_full_disk_leaves_its_file_waiting_and_the_others_accepted(database_url: str) -> None:
     async def story(site: Site) -> None:
-        site.session.verify_fails = {"b": NoSpace("the disk is full", after=3600.0)}
+        site.faulty.verify_fails = {"b": NoSpace("the disk is full", after=3600.0)}
         async with site.working():
             uploads = await site.upload("a", "b", "c")
             await site.verdicts([uploads[0], uploads[2]])
@@ -202,7 +208,7 @@ def test_a_full_disk_leaves_its_file_waiting_and_the_others_accepted(database_ur
         await site.world.execute("UPDATE jobs SET run_at = 0")
         async with site.working():
             assert (await site.verdicts(uploads))[1].state == "accepted"
-        assert site.session.verified == 4
+        assert site.faulty.verified == 4
 
     play(database_url, story)
 
@@ -214,7 +220,7 @@ async def until_settled(site: Site) -> None:
 def test_killed_between_publish_and_record_the_next_worker_only_records(database_url: str) -> None:
     async def story(site: Site) -> None:
         uploads = await site.upload("a", "b")
-        site.session.killed_after_publish = True
+        site.faulty.killed_after_publish = True
         (work,) = await site.world.claim_verification("killed")
         handler = Verify(site.place, site.world.uploads, site.world.records)
         with pytest.raises(Killed):
@@ -222,7 +228,7 @@ def test_killed_between_publish_and_record_the_next_worker_only_records(database
         assert sorted(site.memory.files) == ["raw/a", "raw/b"]
         views = [good(one) for one in await site.world.uploads.views(site.world.admin, uploads)]
         assert {view.state for view in views} == {"uploaded"}
-        site.session.killed_after_publish = False
+        site.faulty.killed_after_publish = False
         await site.world.execute("UPDATE jobs SET lease_until = 0")
         await site.world.queue.start()
         async with site.working():
@@ -236,7 +242,7 @@ def test_killed_between_publish_and_record_the_next_worker_only_records(database
 
 def test_a_permanent_failure_rejects_with_its_reason(database_url: str) -> None:
     async def story(site: Site) -> None:
-        site.session.verify_fails = {"a": Forbidden("the operating system refuses access")}
+        site.faulty.verify_fails = {"a": Forbidden("the operating system refuses access")}
         async with site.working():
             (view,) = await site.verdicts(await site.upload("a"))
         assert (view.state, view.reason) == ("rejected", "the operating system refuses access")
@@ -400,3 +406,32 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_began(database_url: str)
         assert await site.world.execute("SELECT state FROM jobs") == [("done",)]
 
     play(database_url, story)
+
+
+def test_on_a_real_disk_files_of_any_number_of_parts_survive_the_kill_after_publish(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        place = Posix(tmp_path / "store", name="store", limits=LIMITS, compare_final=False)
+        async with place.connect() as first:
+            site.use(first.comparing())
+            uploads = await site.upload("small") + await site.upload("large", content="hello" * 40_000)
+            works = await site.world.claim_verification("killed")
+            publish = first.publish
+
+            async def killed(refs: Sequence[Ref]) -> Sequence[Entry | Failure]:
+                await publish(refs)
+                raise Killed
+
+            site.session.publish = killed  # type: ignore[method-assign]
+            handler = Verify(site.place, site.world.uploads, site.world.records)
+            with pytest.raises(Killed):
+                await handler.step(Held(works, float("inf"), site.world.clock.monotonic))
+        await site.world.queue.start()
+        async with place.connect() as second:
+            site.use(second.comparing())
+            async with site.working():
+                assert [view.state for view in await site.verdicts(uploads)] == ["accepted", "accepted"]
+        names = [path.relative_to(tmp_path / "store") for path in (tmp_path / "store").rglob("*") if path.is_file()]
+        assert sorted(str(name) for name in names if name.parts[0] != ".dray") == ["raw/large", "raw/small"]
+        assert [name for name in names if name.parts[0] == ".dray" and name.name != "lock"] == []
+
+    play(f"sqlite:///{tmp_path}/database.sqlite", story)
