@@ -18,6 +18,7 @@ from dray.api.operation import JSON
 from dray.api.parsing import bearer, check_media, decode
 from dray.api.problems import LengthMissing, MethodRefused, failed
 from dray.api.services import Services
+from dray.api.store import Store
 from dray.api.uploading import part_of, receiving
 from dray.core.access import Principal
 from dray.core.uploads import UploadTarget
@@ -62,8 +63,8 @@ class PartUpload:
         await services.slots.take(mine(), [(target.upload, part.number)])
         staged = await services.store.staged(target)
         inbox = services.store.place.staging
-        async with entered(services, lambda: PartSink(inbox, staged.ref, part, crc32c)) as sink:
-            receipt = sink.receipt or await self._take(sink, scope, receive, numbers["token"])
+        async with entered(services.store, lambda: PartSink(inbox, staged.ref, part, crc32c)) as sink:
+            receipt = sink.receipt or await self._take(sink, request, numbers["token"])
         await services.uploads.touch([target.upload])
         return receipt_view(target.upload, receipt)
 
@@ -75,10 +76,10 @@ class PartUpload:
         who.require("write", target.dataset)
         return target, part_of(receiving(target), int(request.path_params["number"]))
 
-    async def _take(self, sink: PartSink, scope: Scope, receive: Receive, token: int) -> Receipt:
-        await whole_body(scope, receive, Counted(self._services.counters, sink.consume))
-        # The token may have been revoked while a slow body came.
-        await self._services.access.known(token)
+    async def _take(self, sink: PartSink, request: Request, token: int) -> Receipt:
+        await whole_body(request.scope, request.receive, Counted(self._services.counters, sink.consume))
+        # The token may have been revoked, or the upload given up, while a slow body came.
+        await self._named(request, token)
         return await self._services.store.run(sink.finish)
 
 
@@ -149,18 +150,15 @@ class _Bundle:
         services = self._services
         self._task = mine()
         inbox = services.store.place.staging
-        async with entered(services, lambda: BundleSink(inbox, self._announced)) as sink:
+        async with entered(services.store, lambda: BundleSink(inbox, self._announced)) as sink:
             self._counted = Counted(services.counters, sink.consume, uncounted=self._length)
             await whole_body(scope, receive, self._counted)
             await services.access.known(self._who.token)
             answers = await services.store.run(sink.finish)
-        await services.uploads.touch([item.upload for item in self._items])
-        return [
-            answer.about(f"upload {item.upload}")
-            if isinstance(answer, DrayError)
-            else receipt_view(item.upload, answer)
-            for item, answer in zip(self._items, answers, strict=True)
-        ]
+        numbers = [item.upload for item in self._items]
+        await services.uploads.touch(numbers)
+        targets = await services.uploads.targets(numbers)
+        return [_answered(*one) for one in zip(numbers, answers, targets, strict=True)]
 
     def _announced(self, manifest: bytes) -> Sequence[Arrival]:
         """Say where the files of a manifest go; runs in the thread that reads the body."""
@@ -179,6 +177,18 @@ class _Bundle:
         staged = await self._services.store.place.stage([t.landing() for t in sent if isinstance(t, UploadTarget)])
         ready = iter(staged)
         return [one if one.refused else _staged(one, next(ready)) for one in arrivals]
+
+
+def _answered(upload: int, answer: Receipt | DrayError, target: UploadTarget | DrayError) -> PartReceipt | DrayError:
+    """Return the receipt of a file, unless its upload was given up while the bundle came."""
+    try:
+        if isinstance(answer, DrayError):
+            raise answer
+        if isinstance(target, UploadTarget):
+            receiving(target)
+    except DrayError as error:
+        return error.about(f"upload {upload}")
+    return receipt_view(upload, answer)
 
 
 def _arrival(who: Principal, item: BundleItem, target: UploadTarget | DrayError) -> Arrival:
@@ -232,16 +242,20 @@ class Counted:
 
 
 @asynccontextmanager
-async def entered(services: Services, make: Callable[[], S]) -> AsyncIterator[S]:
-    """Make, enter and leave a sink in threads, since each of these touches the disk."""
-    store = services.store
-    sink = await store.run(lambda: make().__enter__())
+async def entered(store: Store, make: Callable[[], S]) -> AsyncIterator[S]:
+    """Make, enter and leave a sink in threads, since each of these touches the disk.
+
+    One that was made is left in any case: cancelled while it is made, nobody else could ever have its bytes again.
+    """
+    made: list[S] = []
     try:
-        yield sink
+        await store.run(lambda: made.append(make().__enter__()))
+        yield made[0]
     except BaseException as error:
-        await store.run(sink.__exit__, type(error), error, error.__traceback__)
+        for sink in made:
+            await store.run(sink.__exit__, type(error), error, error.__traceback__)
         raise
-    await store.run(sink.__exit__, None, None, None)
+    await store.run(made[0].__exit__, None, None, None)
 
 
 def receipt_view(upload: int, receipt: Receipt) -> PartReceipt:
