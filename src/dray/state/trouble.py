@@ -12,7 +12,8 @@ SQLITE: dict[int, Meaning] = {
     6: (Busy, "another program has locked the database file"),
     8: (Forbidden, "the database file may not be written"),
     10: (Temporary, "the disk of the database reports an input/output error"),
-    11: (Permanent, "the database file is damaged"),
+    # SQLite also says so when its disk could not be read once (SQLITE_IOERR_CORRUPTFS), which no file is to blame for.
+    11: (Temporary, "the database file is damaged or cannot be read"),
     13: (NoSpace, "the disk of the database is full"),
     14: (Forbidden, "the database file cannot be opened"),
     26: (Permanent, "this is not a database file"),
