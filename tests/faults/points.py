@@ -12,6 +12,7 @@ ON_NAMES = ("syncfs", "link", "linkat", "rename", "renameat", "renameat2", "unli
 ON_NAMES_TOO = ("copy_file_range", "sendfile", "symlinkat", "rmdir")
 CALLS = (*ON_FILE, *ON_NAMES, *ON_NAMES_TOO)
 READS = ("read", "pread64", "preadv", "preadv2")
+CLOSE = ("close",)
 LINE = re.compile(r"^(?:(?P<thread>\d+) +)?(?P<call>\w+)\((?P<arguments>.*)$")
 ON_FD = re.compile(r"^\d+<(?P<path>[^>]*)>")
 NAMED = re.compile(r'(?:<(?P<folder>[^>]*)>, )?"(?P<name>[^"]*)"')
@@ -32,10 +33,10 @@ class Point(NamedTuple):
     def __str__(self) -> str:
         return f"{self.thread} {self.call} #{self.n} {self.about}"
 
-    def options(self, data: Path, effect: str) -> list[str]:
-        """Return strace's options that do something (``signal=KILL``, ``error=EIO``) at this point."""
+    def options(self, data: Path, effect: str, when: str = "") -> list[str]:
+        """Return strace's options that do something (``signal=KILL``, ``error=EIO``) at this point, or ``when``."""
         only = ["-P", str(data / self.path)] if self.path is not None else []
-        return [*only, "-e", f"trace={self.call}", "-e", f"inject={self.call}:{effect}:when={self.n}"]
+        return [*only, "-e", f"trace={self.call}", "-e", f"inject={self.call}:{effect}:when={when or self.n}"]
 
 
 def points(trace: str, data: Path, threads: dict[int, str], calls: Iterable[str] = CALLS) -> list[Point]:
@@ -47,7 +48,7 @@ def points(trace: str, data: Path, threads: dict[int, str], calls: Iterable[str]
         if call not in wanted:
             continue
         on = ON_FD.match(arguments)
-        single = call in ON_FILE or call in READS
+        single = call in (*ON_FILE, *READS, *CLOSE)
         path = below(on["path"], data) if single and on else None
         key = (thread, call, path)
         seen[key] += 1

@@ -3,12 +3,13 @@
 from tests.faults.plan import Row
 from tests.faults.rows import r01_kill_anything as r01
 from tests.faults.rows import r02_kill_points as r02
+from tests.faults.rows import r04_disk_errors as r04
 from tests.faults.rows import r05_cuts as r05
 from tests.faults.rows import r07_full_disk as r07
 from tests.faults.rows import r11_flips as r11
 from tests.faults.rows import r12_rot as r12
 
-ROWS: list[Row] = [row.ROW for row in (r01, r02, r05, r07, r11, r12)]
+ROWS: list[Row] = [row.ROW for row in (r01, r02, r04, r05, r07, r11, r12)]
 
 
 def row_named(name: str) -> Row:

@@ -97,10 +97,11 @@ class Bench:
         self.hand(url, token, "warm").upload(contents)
 
     def play(self, url: str, token: str) -> bool:
-        """Go through the scenario; False when the server died in it."""
+        """Go through the scenario; False when it came to no end because a call failed."""
         try:
             self.scenario.play(self.hand(url, token))
-        except TROUBLE:
+        except TROUBLE as error:
+            self.problems.append(str(error))
             return False
         return True
 

@@ -1,5 +1,6 @@
 """A small tmpfs in a mount namespace of its own, which can be filled and freed from outside; needs no root."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,7 +11,6 @@ from pathlib import Path
 from tests.servers.process import ServerTrouble, find_command
 
 FILLER = "filler"
-BLOCK = 1 << 20
 
 
 class SmallDisk:
@@ -36,20 +36,17 @@ class SmallDisk:
         """Return the free bytes."""
         return shutil.disk_usage(self.outside).free
 
-    def fill(self, leave: int) -> int:
-        """Fill it until about ``leave`` bytes are free; return how many are."""
+    def leave(self, free: int) -> int:
+        """Fill or release until about ``free`` bytes are free; return how many are."""
         with (self.outside / FILLER).open("ab") as file:
-            while (more := self.free - leave) > 0:
-                try:
-                    file.write(bytes(min(BLOCK, more)))
-                    file.flush()
-                except OSError:
-                    break
+            size = max(0, file.seek(0, os.SEEK_END) + self.free - free)
+            file.truncate(size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(1, size))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
         return self.free
-
-    def release(self) -> None:
-        """Take the filling away."""
-        (self.outside / FILLER).unlink(missing_ok=True)
 
 
 @contextmanager

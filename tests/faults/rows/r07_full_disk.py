@@ -13,13 +13,15 @@ from tests.faults.small_disk import SmallDisk, small_disk
 from tests.faults.surfaces import TROUBLE
 from tests.servers.process import Process
 
-SIZE = {"slice": 64 << 20, "ci": 600 << 20, "full": 6 << 30}
+SIZE = {"slice": 128 << 20, "ci": 600 << 20, "full": 6 << 30}
 TREE = 3 << 20
 SETTINGS = {"DRAY_LIMITS_PART_SIZE": "256KiB"}
 RESERVES = ("0", "0", "1")
 """Percent of the disk that the server leaves free by itself: with 0 only the disk's own refusal stops it."""
 ALONE = 60.0
 """Seconds after space is free in which everything must have arrived without help."""
+FIRST = 0.25
+"""Share of tries in which the disk is full before the upload begins; the others fill it on the way."""
 FULL = 20.0
 """Seconds in which a full disk must be noticed and shown."""
 WORDS = ("no space", "is full")
@@ -54,23 +56,38 @@ def fill_and_free(plan: Plan, rig: Rig, disk: SmallDisk, chance: Random) -> None
     number = len(plan.tries)
     for index in range(12):
         rig.writer.write(f"{number}/{index}.bin", chance.randbytes(chance.randrange(TREE // 6)))
-    left = disk.fill(chance.choice([0, chance.randrange(200_000), chance.randrange(TREE // 2)]))
+    first = chance.random() < FIRST
+    left = disk.leave(chance.choice([0, chance.randrange(TREE // 2)]) if first else 3 * TREE)
     client = rig.client("upload", str(rig.source / str(number)), f"{rig.server.url}/{DATASET}")
+    if not first:
+        moved(rig, client, chance.randrange(TREE // 2))
+        left = disk.leave(0)
     shown = seen(rig, client)
     full = disk.free
     time.sleep(chance.uniform(0, 3))
-    disk.release()
-    begun = time.monotonic()
-    findings = [] if shown else [f"nobody said that there is no space: {client.tail(500)}"]
+    disk.leave(3 * TREE)
+    findings = ended(plan, client) + ([] if shown else [f"nobody said that there is no space: {client.tail(500)}"])
+    proof = f"{left} bytes left, {full} when it was noticed: {shown}" if shown else None
+    plan.record(f"disk filled {'before' if first else 'during'} an upload", proof, findings)
+
+
+def moved(rig: Rig, client: Process, size: int) -> None:
+    """Wait until so many bytes of an upload are on the disk."""
+    before = rig.store.bytes()
+    while client.running and rig.store.bytes() <= before + size:
+        time.sleep(0.01)
+
+
+def ended(plan: Plan, client: Process) -> list[str]:
+    """Wait for the end of an upload whose disk is free again."""
+    begun, findings = time.monotonic(), []
     try:
         code = client.wait(ALONE)
     except subprocess.TimeoutExpired:
         findings.append(f"S: not there {ALONE:g} s after space was free")
         code = client.wait(PATIENCE)
-    findings += [] if code == 0 else [f"upload ended with {code}: {client.tail(500)}"]
     plan.most("arrived after space was free, s at most", time.monotonic() - begun)
-    proof = f"{left} bytes left free, {full} when it was noticed: {shown}" if shown else None
-    plan.record(f"a tree of 12 files on a disk with {left} bytes free", proof, findings)
+    return findings + ([] if code == 0 else [f"upload ended with {code}: {client.tail(500)}"])
 
 
 def seen(rig: Rig, client: Process) -> str | None:
