@@ -128,6 +128,17 @@ def test_the_rate_stays_between_the_slowest_and_the_fastest(samples: list[tuple[
         assert min(rates) * 0.999 - 1 <= reading.rate <= max(rates) * 1.001 + 1
 
 
+def test_no_time_is_guessed_from_almost_nothing_or_for_nothing() -> None:
+    meter = Meter("x", 0.0)
+    meter.expect(1, 1 << 30)
+    meter.moved("f", 81)
+    assert meter.read(10.0).left is None
+    meter.moved("f", 1 << 29)
+    assert meter.read(20.0).left is not None
+    meter.moved("f", 1 << 30)
+    assert meter.read(30.0).left is None
+
+
 def test_the_rate_forgets_a_pause() -> None:
     meter = Meter("x", 0.0)
     meter.moved("f", 1000)

@@ -41,7 +41,8 @@ class Bars(Progress):
         line = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=max(reading.bytes_total, 1), completed=reading.bytes, width=24)
         line.add_row(reading.title, bar, ", ".join(part for part in amounts(reading) if part))
-        return Group(line, Text(f"  {doing(reading)}"), *self._files())
+        now = doing(reading)
+        return Group(line, *([Text(f"  {now}")] if now else []), *self._files())
 
     def _files(self) -> list[Text]:
         moving = [(path, phase) for path, phase in list(self.meter.live.items()) if self.meter.moved_of.get(path)]

@@ -13,7 +13,7 @@ from dray.cli.exits import INTERRUPTED
 
 T = TypeVar("T")
 
-FIRST = "finishing the running parts; press Ctrl-C again to stop now"
+FIRST = "finishing what runs; press Ctrl-C again to stop now"
 SECOND = "stopping now"
 PATIENCE = 10.0
 """Seconds from the second press until the process leaves without waiting for its threads."""

@@ -62,7 +62,6 @@ class Meter:
     def read(self, now: float) -> Reading:
         """Return the state at ``now`` (monotonic seconds) and remember it for the rate."""
         self._sample(now)
-        missing = max(self.bytes_total - self.bytes, 0)
         return Reading(
             title=self.title,
             phases=dict(Counter(list(self.live.values()))),
@@ -72,9 +71,16 @@ class Meter:
             bytes=self.bytes,
             bytes_total=max(self.bytes_total, self.bytes),
             rate=self._rate,
-            left=missing / self._rate if self._rate >= 1 else None,
+            left=self._left(),
             waiting=self.waiting,
         )
+
+    def _left(self) -> float | None:
+        # Receipts of large parts come late and together: a guess from less than one part in a hundred is none.
+        missing = self.bytes_total - self.bytes
+        if missing <= 0 or self._rate < 1 or self.bytes * 100 < self.bytes_total:
+            return None
+        return missing / self._rate
 
     def _sample(self, now: float) -> None:
         span = now - self._seen_at

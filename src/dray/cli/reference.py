@@ -60,7 +60,7 @@ An address is `http(s)://server[/prefix]/DATASET[/path]`. Where the settings nam
 enough. A token is sent to no other server than its own: `DRAY_TOKEN` and `client.token_file` belong to the server of
 the settings, `dray login` stores one a server.
 
-The first Ctrl-C lets running parts finish and ends; the second stops at once. Either way running the same command
+The first Ctrl-C lets what runs finish and ends; the second stops at once. Either way running the same command
 again goes on from the last durable byte.
 """
 
