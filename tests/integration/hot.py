@@ -44,6 +44,9 @@ class Told:
     def say(self, text: str) -> None:
         self.words.append(text)
 
+    def idle(self) -> None:
+        pass
+
     def phase(self, path: RemotePath, phase: Phase) -> None:
         pass
 

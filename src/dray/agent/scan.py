@@ -46,11 +46,13 @@ class Scan:
         return news
 
     def step(self, journal: Journal) -> bool:
-        """Walk on for a slice of time and say whether all is done."""
+        """Walk on for a slice of time, at least by one folder, and say whether all is done."""
         clock = self._looker.clock
         end = clock.monotonic() + SLICE
-        while self._todo and clock.monotonic() < end:
+        while self._todo:
             self._visit(journal, self._todo.pop())
+            if clock.monotonic() >= end:
+                break
         if self._todo:
             return False
         if self._whole:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
+from dray.agent.journal import Ended
 from dray.agent.ledger import Ledger
 from dray.agent.turn import Flight, Landed, Turns
 from dray.errors import DrayError, NoSpace
@@ -43,6 +44,9 @@ class Show(Report, Protocol):
 
     def say(self, text: str) -> None:
         """Tell something in words."""
+
+    def idle(self) -> None:
+        """Say that nothing is on its way and nothing is due."""
 
 
 class Quietly:
@@ -137,6 +141,8 @@ class Sender:
     async def _more(self, drain: bool) -> bool:
         """Wait until there may be more to send; say no when it is better to let the session go."""
         due = await self._due()
+        if not self._flying and (due is None or due > 0):
+            self._show.idle()
         idle = not self._flying and (due is None or (drain and due > LONG))
         if idle and drain:
             return False
@@ -148,14 +154,19 @@ class Sender:
         trouble = of_destination(errors, len(outcomes))
         landed = [self._landed(outcome, trouble) for outcome in outcomes]
         self._note(outcomes, trouble)
-        final = await self._recorded(landed)
-        for one in landed:
-            if one in final:
-                self._show.outcome(one.outcome)
-            else:
-                self._show.phase(one.outcome.path, "wait")
+        for one, end in zip(landed, await self._recorded(landed), strict=True):
+            self._tell(one, end)
         self._settle()
         self.wake()
+
+    def _tell(self, landed: Landed, end: Ended) -> None:
+        """Tell the end of a file, or why there will be another try."""
+        if end.state in ("delivered", "failed"):
+            self._show.outcome(landed.outcome)
+            return
+        self._show.phase(landed.outcome.path, "wait")
+        if not landed.excused:
+            self._show.say(f"{end.reason}; it is tried again")
 
     def _landed(self, outcome: Outcome, trouble: DrayError | None) -> Landed:
         excused = trouble is not None and (isinstance(outcome.error, (type(trouble), *OF_DESTINATION)))
@@ -167,18 +178,18 @@ class Sender:
         elif any(outcome.error is None for outcome in outcomes):
             self._pauses = 0
 
-    async def _recorded(self, landed: Sequence[Landed]) -> list[Landed]:
+    async def _recorded(self, landed: Sequence[Landed]) -> list[Ended]:
         """Record until it succeeds: what arrived must not be forgotten because the journal's disk is full."""
         while True:
             try:
-                final = await self._ledger.run(lambda journal: self._turns.end(journal, landed))
+                ends = await self._ledger.run(lambda journal: self._turns.end(journal, landed))
                 break
             except NoSpace as error:
                 self._show.waiting(str(error))
                 await asyncio.sleep(SPACE)
         if self._lane.arrived is not None:
-            await self._lane.arrived([one.outcome for one in final if one.outcome.error is None])
-        return final
+            await self._lane.arrived([one.outcome for one in landed if one.outcome.error is None])
+        return ends
 
     async def _abandon(self) -> None:
         """Queue again what was on its way when the session broke off."""

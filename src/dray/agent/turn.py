@@ -77,15 +77,15 @@ class Turns:
         path = RemotePath(self.looker.remote(queued.key))
         return Flight(queued, Item(path, version.size, version.token(), origin, source, mtime_ns=version.mtime_ns))
 
-    def end(self, journal: Journal, landed: Sequence[Landed]) -> list[Landed]:
-        """Record how a batch ended; return those files that need no more tries."""
+    def end(self, journal: Journal, landed: Sequence[Landed]) -> list[Ended]:
+        """Record how a batch ended and return what became of each file."""
         clock = self.looker.clock
         with ExitStack() as stack:
             folders = _Folders(self.looker, stack, {})
             ends = [self._checked(one, self._ended(one), folders) for one in landed]
         journal.again([end.key for end in ends if end.state == "settling"])
         journal.end(ends, clock.monotonic())
-        return [one for one, end in zip(landed, ends, strict=True) if end.state in ("delivered", "failed")]
+        return ends
 
     def back(self, journal: Journal, flights: Sequence[Flight]) -> None:
         """Queue files again whose sending broke off without an outcome."""

@@ -56,7 +56,6 @@ class Foreground:
         self._app, self._title = app, title
         self._progress: Progress | None = None
         self._reason = ""
-        self._left = 0
         self._burst = (0, 0)
         self.arrived = self.bytes = self.failed = 0
         self._codes: set[int] = set()
@@ -67,7 +66,7 @@ class Foreground:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._end()
+        self.idle()
 
     def expect(self, files: int, nbytes: int) -> None:
         """Begin to show progress when there is something to send."""
@@ -76,7 +75,6 @@ class Foreground:
             self._progress.start()
             self._burst = (self.arrived, self.bytes)
         if self._progress is not None:
-            self._left += files
             self._progress.expect(files, nbytes)
 
     def waiting(self, reason: str) -> None:
@@ -104,7 +102,7 @@ class Foreground:
             self._progress.moved(path, nbytes)
 
     def outcome(self, outcome: Outcome) -> None:
-        """Count a file, tell of one that failed, and end the progress with the last one."""
+        """Count a file, and tell of one that failed."""
         if self._progress is not None:
             self._progress.outcome(outcome)
         if outcome.error is None:
@@ -113,20 +111,18 @@ class Foreground:
             self.failed += 1
             self._codes.add(getattr(outcome.error, "exit_code", 1))
             self._app.display.warn(str(outcome.error))
-        self._left -= 1
-        if self._left <= 0:
-            self._end()
 
-    def _end(self) -> None:
+    def idle(self) -> None:
+        """End the progress until there is something to send again."""
         if self._progress is not None:
             self._progress.stop()
-            self._progress, self._left = None, 0
+            self._progress = None
             files, nbytes = self.arrived - self._burst[0], self.bytes - self._burst[1]
             self._app.display.note(f"{format.count(files, 'file')} sent and verified, {format.size(nbytes)}")
 
     def tell(self, summary: Summary) -> int:
         """Show how it stands and return the exit code."""
-        self._end()
+        self.idle()
         stood = [Stood(t.state, t.reason, t.files, t.bytes, t.example.path) for t in summary.tallies]
         with self._app.display.listing("hot.files", COLUMNS, "the directory is empty") as listing:
             for one in stood:
