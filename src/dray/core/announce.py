@@ -69,7 +69,7 @@ def _page(connection: Connection, place: Position, limit: int, seen: Seen) -> Ev
     return EventPage(items=[event_view(row) for row in rows], next=following)
 
 
-_ID = re.compile(r"(\d{1,18})-(\d{1,18})")
+_ID = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
 def _place(text: str) -> Position:

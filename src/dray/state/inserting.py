@@ -14,4 +14,4 @@ def insert_new(dialect: str, table: Table) -> Any:
 def insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert one row unless a unique key stands against it; say whether it was inserted."""
     statement = insert_new(connection.dialect.name, table).values(values).on_conflict_do_nothing()
-    return bool(connection.execute(statement).rowcount > 0)
+    return connection.execute(statement.returning(*table.primary_key.columns)).first() is not None
