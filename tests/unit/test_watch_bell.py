@@ -3,6 +3,7 @@
 import asyncio
 import os
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,7 @@ from dray.agent.place import is_local, kind_of, open_for_writing
 from dray.fs import Root
 
 PATIENCE = 30.0
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify, leases and mountinfo are of Linux")
 
 
 def heard(
@@ -62,6 +64,7 @@ def test_events_are_taken_apart_whatever_the_names() -> None:
     assert list(events(data)) == [Event(watch, mask, os.fsdecode(name)) for watch, mask, name in raw]
 
 
+@linux
 def test_a_file_that_was_closed_or_renamed_in_is_told_so(tmp_path: Path) -> None:
     def act(bell: Bell) -> None:
         (tmp_path / "closed").write_bytes(b"x")
@@ -72,6 +75,7 @@ def test_a_file_that_was_closed_or_renamed_in_is_told_so(tmp_path: Path) -> None
     assert told.names == {Key("", "closed"): "closed", Key("", ".x"): "closed", Key("", "renamed"): "renamed"}
 
 
+@linux
 def test_a_file_that_stays_open_and_a_link_are_told_after_a_while(tmp_path: Path) -> None:
     (tmp_path.parent / "other").write_bytes(b"x")
 
@@ -86,6 +90,7 @@ def test_a_file_that_stays_open_and_a_link_are_told_after_a_while(tmp_path: Path
     left_open[0].close()
 
 
+@linux
 def test_new_folders_are_told_with_how_they_came(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
@@ -99,6 +104,7 @@ def test_new_folders_are_told_with_how_they_came(tmp_path: Path) -> None:
     assert told.folders == {"made": "found", "moved": "renamed"}
 
 
+@linux
 def test_a_folder_that_moved_is_heard_under_its_new_name(tmp_path: Path) -> None:
     (tmp_path / "old" / "sub").mkdir(parents=True)
 
@@ -114,6 +120,7 @@ def test_a_folder_that_moved_is_heard_under_its_new_name(tmp_path: Path) -> None
     assert Key("new/sub", "f") in heard(inotify(tmp_path), act, lambda rings: rings.names).names
 
 
+@linux
 def test_a_queue_that_overflows_is_told_as_loss(tmp_path: Path) -> None:
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     names = (tmp_path / "one", tmp_path / "two")
@@ -126,12 +133,14 @@ def test_a_queue_that_overflows_is_told_as_loss(tmp_path: Path) -> None:
     assert heard(inotify(tmp_path), act, lambda rings: rings.lost).lost
 
 
+@linux
 def test_a_root_that_is_deleted_is_told_as_loss(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     assert heard(inotify(root), lambda bell: root.rmdir(), lambda rings: rings.lost).lost
 
 
+@linux
 def test_a_folder_that_vanished_before_it_was_watched_is_no_error(tmp_path: Path) -> None:
     def act(bell: Bell) -> None:
         bell.watch("nowhere")
@@ -210,6 +219,7 @@ def test_the_file_system_of_a_path_is_that_of_the_nearest_and_latest_mount() -> 
     assert kind_of("/mntx", MOUNTS) == "ext4"
 
 
+@linux
 def test_a_share_is_not_local_and_neither_is_what_nobody_tells(tmp_path: Path) -> None:
     (tmp_path / "mounts").write_text("\n".join(MOUNTS[:2]))
     assert is_local("/home", str(tmp_path / "mounts"))
@@ -217,6 +227,7 @@ def test_a_share_is_not_local_and_neither_is_what_nobody_tells(tmp_path: Path) -
     assert not is_local("/", str(tmp_path / "nowhere"))
 
 
+@linux
 def test_a_writer_is_seen_while_it_has_the_file_open(tmp_path: Path) -> None:
     with Root(tmp_path) as root, root.folder() as folder:
         with (tmp_path / "f").open("wb"):

@@ -132,14 +132,15 @@ class Foreground:
         if summary.trouble is not None:
             self._codes.add(summary.trouble.exit_code)
             self._app.display.warn(str(summary.trouble))
+        elif any(one.state == "queued" for one in attention):
+            self._codes.add(TEMPORARY)
         return self._exit_code({one.state for one in attention})
 
     def _exit_code(self, states: set[str]) -> int:
         """Return one code for everything where nothing arrived, else that some did not; damage is always told."""
         if not states:
             return OK
-        codes = self._codes | ({TEMPORARY} if "queued" in states else set())
-        codes |= {PARTIAL} if states - {"failed", "queued"} else set()
+        codes = self._codes | ({PARTIAL} if states - {"failed", "queued"} else set())
         if INTEGRITY in codes:
             return INTEGRITY
         return codes.pop() if len(codes) == 1 and not self.arrived else PARTIAL
