@@ -195,13 +195,15 @@ class Published:
                 self.disk.link(folders.at(target.path.parent).at(target.path.name), versions.at(tag_of(final)))
 
     def _replace(self, folders: fs.Folders, target: Target) -> Entry:
-        folder = folders.at(target.path.parent)
-        seen = self.staging.stat(target)
-        if seen is None:
-            raise NotFound("nothing is staged under this ref")
-        folders.touched.add(folder.path)
-        self.disk.replace(self.staging.at(target), folder.at(target.path.name))
-        return entry_of(target.path, seen)
+        with self.staging.guard.take(target.name):
+            folder = folders.at(target.path.parent)
+            seen = self.staging.stat(target)
+            if seen is None:
+                raise NotFound("nothing is staged under this ref")
+            self._check_verified(target, seen)
+            folders.touched.add(folder.path)
+            self.disk.replace(self.staging.at(target), folder.at(target.path.name))
+            return entry_of(target.path, seen)
 
     def remove(self, path: RemotePath, tag: str) -> None:
         """Remove a published file, with ``tag`` this content of it only."""

@@ -1,0 +1,67 @@
+"""Publishing over an older version while somebody writes to what was verified."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from dray.errors import Busy, DrayError
+from dray.fs import FileRange, Folders
+from dray.model.checksum import Checksum
+from dray.model.names import RemotePath
+from dray.model.parts import Part
+from dray.model.values import Claim, Landing, Ref
+from dray.transports.base import Piece
+from dray.transports.posix import Posix, PosixSession
+from dray.transports.refs import Target
+
+PATH = RemotePath("f")
+CLAIM = Checksum("sha256", "0" * 64)
+
+
+async def verified(session: PosixSession, source: Path, data: bytes) -> Ref:
+    """Stage, write and verify a version of the file."""
+    source.write_bytes(data)
+    (staged,) = await session.stage([Landing(PATH, len(data), data.hex())])
+    ref: Ref = cast(Any, staged).ref
+    with source.open("rb") as file:
+        (receipt,) = await session.write([Piece(ref, 1, 0, FileRange(file.fileno(), 0, len(data)))])
+    assert not isinstance(receipt, DrayError)
+    await session.verify([Claim(ref, len(data), CLAIM)])
+    return ref
+
+
+def between(session: PosixSession, act: Callable[[], object]) -> None:
+    """Do something after the older content was kept and before the newer one gets the name."""
+    keep = session.published._keep
+
+    def kept(folders: Folders, target: Target) -> None:
+        keep(folders, target)
+        act()
+
+    session.published._keep = kept  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("still_writing", [True, False])
+def test_what_was_written_again_since_it_was_verified_does_not_get_the_name(
+    tmp_path: Path, still_writing: bool
+) -> None:
+    async def story() -> None:
+        async with Posix(tmp_path / "store").connect() as session:
+            await session.publish([await verified(session, tmp_path / "source", b"one")])
+            ref = await verified(session, tmp_path / "source", b"two")
+
+            def write_again() -> None:
+                lent = session.staging.lend(ref, Part(1, 0, 3))
+                lent.take(memoryview(b"bad"))
+                if not still_writing:
+                    lent.close(keep=True)
+
+            between(session, write_again)
+            (entry,) = await session.publish([ref])
+            assert isinstance(entry, Busy)
+            assert (tmp_path / "store" / "f").read_bytes() == b"one"
+
+    asyncio.run(story())
