@@ -1,24 +1,35 @@
 """The places that the contract suite runs against; one entry of ``PLACES`` more is one more implementation tested."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from dray.client.api import Api, Server
+from dray.client.http import Http, HttpSettings
+from dray.clock import SystemClock
 from dray.fs import DISK, Disk
 from dray.model.values import Limits
 from dray.transports.base import Session
+from dray.transports.dray import DraySettings, DrayTransport
 from dray.transports.memory import Memory
 from dray.transports.posix import Posix
+from tests.servers.dray import DrayServer
 
 LIMITS = Limits(piece=64 << 10, in_flight=2)
 
 
 class Place(Protocol):
-    """A place under test, seen from outside: what its readers see, and what happens when its process dies."""
+    """A place under test, seen from outside: what its readers see, and what happens when its process dies.
+
+    ``judges``: somebody else decides and publishes at ``verify``, which then has a failure where bytes are not as
+    claimed, or where the name cannot be had.
+    """
 
     removes_published: bool
     lends: bool
+    judges: bool
 
     def connect(self) -> AbstractAsyncContextManager[Session]:
         """Open a session, as a new process would."""
@@ -36,6 +47,7 @@ class Place(Protocol):
 class MemoryPlace:
     removes_published = True
     lends = False
+    judges = False
 
     def __init__(self) -> None:
         self.place = Memory(LIMITS)
@@ -52,6 +64,7 @@ class MemoryPlace:
 class PosixPlace:
     removes_published = True
     lends = True
+    judges = False
 
     def __init__(self, root: Path, disk: Disk = DISK) -> None:
         self.root = root
@@ -81,3 +94,48 @@ def posix(base: Path) -> Iterator[Place]:
 
 
 PLACES: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {"memory": memory, "posix": posix}
+
+
+class DrayPlace:
+    """A dataset of a real server in a process of its own; a session is a client, and only clients die here."""
+
+    removes_published = False
+    lends = False
+    judges = True
+
+    def __init__(self, server: DrayServer, dataset: str) -> None:
+        self._server = server
+        self._dataset = dataset
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Session]:
+        url = self._server.url
+        async with Http(HttpSettings()) as http:
+            api = Api(http, Server(url=url, api=f"{url}/api/v1", prefix=0, version=""), self._server.token)
+            transport = DrayTransport(api, DraySettings(self._dataset, piece=LIMITS.piece), SystemClock())
+            async with transport.connect() as session:
+                yield session
+
+    def crash(self) -> None:
+        """Nothing to do: what the client sent is at the server. Kills of the server have tests of their own."""
+
+    def contents(self) -> dict[str, bytes]:
+        root = self._server.data / "store" / self._dataset
+        files = (path for path in root.rglob("*") if path.is_file())
+        return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+    def leftovers(self) -> list[str]:
+        return [path.name for path in self._server.data.glob("*/.dray/staging/*/*")]
+
+
+SERVERS: dict[str, DrayServer] = {}
+_NUMBERS = itertools.count(1)
+
+
+@contextmanager
+def dray(base: Path) -> Iterator[Place]:
+    """A dataset of its own on the one server of the run."""
+    yield DrayPlace(SERVERS["dray"], f"place-{next(_NUMBERS)}")
+
+
+PLACES["dray"] = dray

@@ -12,25 +12,27 @@ from dray.model import views
 from dray.model.names import RemotePath
 from dray.model.values import Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged, Value
 from dray.transports.base import Failure, Piece
-from dray.transports.dray_bytes import Fetcher, Lines, Plan, Sender
+from dray.transports.dray_bytes import Fetcher, Lines, Sender
 from dray.transports.dray_shapes import (
-    FILE,
+    Plan,
     View,
     Views,
     complete_item,
-    entry,
-    entry_of,
     entry_of_file,
     file_number,
+    is_below,
+    is_file,
+    judged,
     not_gone,
+    not_known,
     number,
     open_uploads,
-    proof_of,
+    plan_of,
     proof_of_file,
     stage_file,
     staged_of,
 )
-from dray.transports.together import in_batches, together
+from dray.transports.together import caught, in_batches, together
 
 WAIT = 20.0
 """Seconds a question for a verdict may stay open."""
@@ -39,12 +41,16 @@ PAUSE = 0.2
 
 
 class DraySettings(Value, frozen=True):
-    """Where to and how: ``patience`` is how many seconds the server may take to verify a batch (0: nobody waits)."""
+    """Where to and how: ``patience`` is how many seconds the server may take to verify a batch (0: nobody waits).
+
+    ``piece`` is the size up to which files are sent whole; where the server wants smaller parts, they are cut.
+    """
 
     dataset: str
     create: bool = True
     parallel: int = 4
     patience: float = 600.0
+    piece: int = 32 << 20
 
 
 class DrayTransport:
@@ -69,7 +75,7 @@ class DraySession:
     """
 
     def __init__(self, lines: Lines, settings: DraySettings) -> None:
-        self.limits = Limits(in_flight=settings.parallel)
+        self.limits = Limits(piece=settings.piece, in_flight=settings.parallel)
         self._api = lines.api
         self._clock = lines.clock
         self._settings = settings
@@ -79,33 +85,36 @@ class DraySession:
         self._fetcher = Fetcher(lines)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
-        """Yield the newest published version of each file."""
+        """Yield the newest published version of each file; ``prefix`` may be a file itself."""
         query = [("dataset", self._settings.dataset), ("prefix", prefix), ("version", "current")]
         async for view in self._api.files(query):
-            if view.published is not None:
+            if view.published is not None and is_below(view.path, prefix):
                 yield entry_of_file(view)
 
     async def stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
         """Register the files and open or resume an upload for each."""
         answers = await in_batches(landings, self._stage)
-        for answer in answers:
+        for landing, answer in zip(landings, answers, strict=True):
             if isinstance(answer, Staged) and answer.ref:
-                held = frozenset(held.number for held in answer.held)
-                self._plans[answer.ref] = Plan(answer.path, answer.size, answer.part_size, held)
+                self._plans[answer.ref] = plan_of(landing, answer)
         return answers
 
     async def write(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
         """Send whole files in bundles and parts to their URLs, ``in_flight`` connections at most."""
-        await together(self._learn(ref) for ref in {piece.ref for piece in pieces} - self._plans.keys())
-        return await self._sender.send(pieces)
+        unknown = list({piece.ref for piece in pieces} - self._plans.keys())
+        learned = await together(caught(self._learn(ref), 1) for ref in unknown)
+        failed = {ref: found[0] for ref, found in zip(unknown, learned, strict=True) if isinstance(found[0], DrayError)}
+        sent = iter(await self._sender.send([piece for piece in pieces if piece.ref not in failed]))
+        return [failed[piece.ref] if piece.ref in failed else next(sent) for piece in pieces]
 
     async def read(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
         """Fetch small whole files in bundles, ranges of others from signed URLs."""
-        return await self._fetcher.fetch(pieces)
+        answers = iter(await self._fetcher.fetch([piece for piece in pieces if is_file(piece.ref)]))
+        return [next(answers) if is_file(piece.ref) else not_known(piece.ref) for piece in pieces]
 
     async def verify(self, claims: Sequence[Claim]) -> Sequence[Proof | Failure]:
         """Hand the claims over and wait for the server's verdict of each; of a file, tell what it is known to be."""
-        files = [claim.ref for claim in claims if claim.ref.startswith(FILE)]
+        files = [claim.ref for claim in claims if is_file(claim.ref)]
         proofs = dict(zip(files, await together(self._known(ref) for ref in files), strict=True))
         fresh = [claim for claim in claims if claim.ref not in proofs]
         for claim, answer in zip(fresh, await self._verdicts(await in_batches(fresh, self._complete)), strict=True):
@@ -115,15 +124,15 @@ class DraySession:
     async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
         """Say what was published."""
         missing = [ref for ref in staged if ref not in self._entries]
-        found = dict(zip(missing, map(entry_of, await in_batches(missing, self._look)), strict=True))
-        entries = [found.get(ref) or self._entries[ref] for ref in staged]
+        looked = dict(zip(missing, await in_batches(missing, self._look), strict=True))
+        entries = [self._entry(ref, looked[ref]) if ref in looked else self._entries[ref] for ref in staged]
         self._forget(staged)
         return entries
 
     async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Cancel uploads; one that is gone, or that ended without being accepted, holds nothing."""
         self._forget(refs)
-        uploads = [ref for ref in refs if not ref.startswith(FILE)]
+        uploads = [ref for ref in refs if not is_file(ref)]
         answers = dict(zip(uploads, await in_batches(uploads, self._cancel), strict=True))
         kept = Refused("a published file stays", hint="a server keeps what it has verified")
         return [answers.get(ref, kept) for ref in refs]
@@ -142,7 +151,7 @@ class DraySession:
             for landing, answer in zip(landings, answers, strict=True)
         ]
 
-    async def _learn(self, ref: Ref) -> None:
+    async def _learn(self, ref: Ref) -> Sequence[Plan]:
         """Find out what was planned for an upload that another session staged."""
         (view,) = await self._look([ref])
         if isinstance(view, DrayError):
@@ -150,6 +159,7 @@ class DraySession:
         parts = await self._api.held_parts(number(ref))
         held = frozenset(held.number for held in parts.held)
         self._plans[ref] = Plan(RemotePath(view.path), view.size, parts.part_size, held)
+        return [self._plans[ref]]
 
     async def _complete(self, claims: Sequence[Claim]) -> Views:
         request = views.CompleteRequest(items=[complete_item(claim) for claim in claims])
@@ -172,13 +182,15 @@ class DraySession:
         return await self._api.uploads(ids, WAIT)
 
     def _proved(self, ref: Ref, answer: View) -> Proof | Failure:
-        if isinstance(answer, DrayError):
-            return answer
-        proof = proof_of(ref, answer)
-        plan = self._plans.get(ref)
-        if plan and isinstance(proof, Proof):
-            self._entries[ref] = entry(plan.path, answer, proof)
+        found = judged(ref, answer, self._plans.get(ref))
+        if isinstance(found, DrayError):
+            return found
+        proof, self._entries[ref] = found
         return proof
+
+    def _entry(self, ref: Ref, answer: View) -> Entry | Failure:
+        found = judged(ref, answer, self._plans.get(ref))
+        return found if isinstance(found, DrayError) else found[1]
 
     async def _known(self, ref: Ref) -> Proof | Failure:
         try:

@@ -1,7 +1,7 @@
 """Bytes to and from our own server: bundles of small files, signed URLs for the parts of larger ones."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from crc32c import crc32c
 
@@ -10,14 +10,12 @@ from dray.client.api import Api
 from dray.client.http import Moved
 from dray.client.urls import Key, SignedUrls
 from dray.clock import Clock
-from dray.errors import DrayError, Expired
+from dray.errors import DrayError, Expired, Refused
 from dray.fs import FileRange
 from dray.model import views
-from dray.model.names import RemotePath
-from dray.model.parts import part_count
-from dray.model.values import Receipt, Ref, Value
+from dray.model.values import Receipt, Ref
 from dray.transports.base import Failure, Piece
-from dray.transports.dray_shapes import file_number, number, receipt_of
+from dray.transports.dray_shapes import Plan, file_number, number, receipt_of
 from dray.transports.together import Answers, carry, cut, in_batches, loads_of
 
 AHEAD = 63
@@ -25,24 +23,6 @@ AHEAD = 63
 BUNDLED = 4 << 20
 """Largest file, and largest bundle, in bytes, when files are fetched together."""
 READ = 1 << 20
-
-
-class Plan(Value, frozen=True):
-    """What the server planned for an upload."""
-
-    path: RemotePath
-    size: int
-    part_size: int
-    held: frozenset[int] = frozenset()
-
-    def takes_whole(self, piece: Piece) -> bool:
-        """Say whether ``piece`` is the whole file and that is one piece for the server too."""
-        return piece.at.length == self.size <= self.part_size
-
-    def ahead(self, part: int) -> Iterator[int]:
-        """Yield the numbers of the parts after ``part`` that are likely to be sent next."""
-        last = min(part + AHEAD, part_count(self.size, self.part_size))
-        return (n for n in range(part + 1, last + 1) if n not in self.held)
 
 
 class Lines:
@@ -64,11 +44,13 @@ class Sender:
         self._urls = SignedUrls(self._ask, lines.clock)
 
     async def send(self, pieces: Sequence[Piece]) -> Answers:
-        """Send whole files in bundles and parts to their URLs."""
-        whole = [piece for piece in pieces if self._plans[piece.ref].takes_whole(piece)]
-        parts = [piece for piece in pieces if not self._plans[piece.ref].takes_whole(piece)]
+        """Send whole files in bundles and parts to their URLs; a piece that is neither is refused."""
+        good = [piece for piece in pieces if self._plans[piece.ref].has(piece)]
+        whole = [piece for piece in good if self._plans[piece.ref].takes_whole(piece)]
+        parts = [piece for piece in good if not self._plans[piece.ref].takes_whole(piece)]
         most = min((self._plans[piece.ref].part_size for piece in whole), default=0)
-        return await carry(pieces, [*loads_of(whole, most), *([part] for part in parts)], self._load)
+        sent = iter(await carry(good, [*loads_of(whole, most), *([part] for part in parts)], self._load))
+        return [next(sent) if self._plans[piece.ref].has(piece) else Refused("no such part") for piece in pieces]
 
     async def _load(self, load: Sequence[Piece]) -> Answers:
         plan = self._plans[load[0].ref]
@@ -99,7 +81,7 @@ class Sender:
 
     async def _part(self, piece: Piece) -> Receipt | Failure:
         upload, crc = number(piece.ref), await crc_of(piece)
-        ahead = [(upload, part) for part in self._plans[piece.ref].ahead(piece.number)]
+        ahead = [(upload, part) for part in self._plans[piece.ref].ahead(piece.number, AHEAD)]
         try:
             async with self._lines.slots:
                 url = await self._urls.get((upload, piece.number), ahead)

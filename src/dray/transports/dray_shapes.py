@@ -1,13 +1,14 @@
 """Between the shapes on the wire (model/views.py) and the values of the seam."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dray.errors import Conflict, DrayError, IntegrityFailure, NotFound, Permanent, PieceDamaged, Unverified
 from dray.model import views
 from dray.model.checksum import Checksum
-from dray.model.names import RemotePath
+from dray.model.names import RemotePath, printable
+from dray.model.parts import part_count
 from dray.model.states import final
-from dray.model.values import Claim, Entry, Held, Landing, Proof, Receipt, Ref, Staged
+from dray.model.values import Claim, Entry, Held, Landing, Proof, Receipt, Ref, Staged, Value
 from dray.transports.base import Failure, Piece
 
 View = views.UploadView | DrayError
@@ -28,10 +29,29 @@ def file_number(ref: Ref) -> int:
     return _number(ref, ref.removeprefix(FILE) if ref.startswith(FILE) else "")
 
 
+def is_file(ref: Ref) -> bool:
+    """Say whether a ref names a file version."""
+    return ref.startswith(FILE) and _is_number(ref[len(FILE) :])
+
+
+def not_known(ref: Ref) -> NotFound:
+    """Return the failure of a ref that is none of this server's."""
+    return NotFound("this server has no such thing", item=printable(ref))
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Say whether ``path`` is ``prefix`` or lies in it; everything lies in the empty one."""
+    return not prefix or path == prefix or path.startswith(f"{prefix}/")
+
+
 def _number(ref: Ref, digits: str) -> int:
-    if not (digits.isascii() and digits.isdigit()):
-        raise NotFound("this server has no such thing", item=ref)
+    if not _is_number(digits):
+        raise not_known(ref)
     return int(digits)
+
+
+def _is_number(digits: str) -> bool:
+    return digits.isascii() and digits.isdigit() and len(digits) < 16
 
 
 def file_ref(file: int) -> Ref:
@@ -85,11 +105,47 @@ def open_uploads(answers: Sequence[View]) -> dict[int, int]:
     return {index: view.upload for index, view in views_of if not final("upload", view.state)}
 
 
-def proof_of(ref: Ref, view: views.UploadView) -> Proof | Failure:
-    """Return what the server found where the bytes stay, or why there is nothing to prove."""
-    proof = view.proof
-    if view.state == "accepted" and proof is not None:
-        return Proof(ref, proof.size, Checksum.parse(proof.checksum), proof.tag, proof.by, proof.level)
+class Plan(Value, frozen=True):
+    """What the server planned for an upload."""
+
+    path: RemotePath
+    size: int
+    part_size: int
+    held: frozenset[int] = frozenset()
+    mtime_ns: int | None = None
+
+    def has(self, piece: Piece) -> bool:
+        """Say whether ``piece`` is one of the parts, or the whole file."""
+        if piece.number == 1 and piece.offset == 0 and piece.at.length == self.size:
+            return True
+        left = self.size - piece.offset
+        return piece.offset == (piece.number - 1) * self.part_size and piece.at.length == min(self.part_size, left)
+
+    def takes_whole(self, piece: Piece) -> bool:
+        """Say whether ``piece`` is the whole file and that is one piece for the server too."""
+        return piece.at.length == self.size <= self.part_size
+
+    def ahead(self, part: int, most: int) -> Iterator[int]:
+        """Yield the numbers of the parts after ``part`` that are likely to be sent next."""
+        last = min(part + most, part_count(self.size, self.part_size))
+        return (n for n in range(part + 1, last + 1) if n not in self.held)
+
+
+def plan_of(landing: Landing, staged: Staged) -> Plan:
+    """Return what the server answered to a landing."""
+    held = frozenset(held.number for held in staged.held)
+    return Plan(landing.path, landing.size, staged.part_size, held, landing.mtime_ns)
+
+
+def judged(ref: Ref, view: View, plan: Plan | None) -> tuple[Proof, Entry] | Failure:
+    """Return what the server found and published, or why there is nothing to prove."""
+    if isinstance(view, DrayError):
+        return view
+    if view.state == "accepted" and view.proof is not None:
+        proof = view.proof
+        checksum = Checksum.parse(proof.checksum)
+        entry = _entry(view, checksum, plan)
+        return Proof(ref, proof.size, checksum, proof.tag, proof.by, proof.level), entry
     if not final("upload", view.state):
         hint = "`dray safe` tells when it is"
         return Unverified(f"sent, but not verified yet: {view.reason or 'the server has not come to it'}", hint=hint)
@@ -97,21 +153,13 @@ def proof_of(ref: Ref, view: views.UploadView) -> Proof | Failure:
     return kind(f"the upload is {view.state}: {view.reason}", hint="run the same command again to send it anew")
 
 
+def _entry(view: views.UploadView, checksum: Checksum, plan: Plan | None) -> Entry:
+    path, mtime_ns = (plan.path, plan.mtime_ns) if plan else (RemotePath(view.path), None)
+    mtime_ns = round(view.updated * 1e9) if mtime_ns is None else mtime_ns
+    return Entry(path, view.size, mtime_ns, checksum, str(view.file), view.version_number, file_ref(view.file))
+
+
 _ENDED: dict[str, type[DrayError]] = {"rejected": IntegrityFailure, "failed": Permanent}
-
-
-def entry(path: RemotePath, view: views.UploadView, proof: Proof) -> Entry:
-    """Return the published file of an accepted upload."""
-    tag, ref, updated = str(view.file), file_ref(view.file), round(view.updated * 1e9)
-    return Entry(path, proof.size, updated, proof.checksum, tag, view.version_number, ref)
-
-
-def entry_of(view: View) -> Entry | Failure:
-    """Return the published file of an upload, or a failure when it is not accepted."""
-    if isinstance(view, DrayError):
-        return view
-    proof = proof_of(Ref(str(view.upload)), view)
-    return proof if isinstance(proof, DrayError) else entry(RemotePath(view.path), view, proof)
 
 
 def not_gone(view: View) -> Failure | None:
