@@ -71,12 +71,14 @@ class LocalFiles:
 
     @asynccontextmanager
     async def opened(self, item: Item) -> AsyncIterator[Opened]:
-        """Open one file for as long as it moves."""
-        fd = await in_thread(self._pool, self._open, item)
+        """Open one file for as long as it moves, or until it is cancelled, even while it is opened."""
+        opened: list[int] = []
         try:
-            yield _LocalFile(fd, item, self._pool)
+            await in_thread(self._pool, lambda: opened.append(self._open(item)))
+            yield _LocalFile(opened[0], item, self._pool)
         finally:
-            os.close(fd)
+            for fd in opened:
+                os.close(fd)
 
     def _open(self, item: Item) -> int:
         folder_path, _, name = item.origin.rpartition("/")
