@@ -28,7 +28,7 @@ class Pace(Value, frozen=True):
     slots: int = 3
     files: int = 512
     poll: float = 1.0
-    lease: float = 60.0
+    lease: float = 20.0
     longest: float = 30.0
 
 
@@ -84,7 +84,7 @@ class Loop:
         free = self._pace.slots - len(self._running)
         works: list[Work] = []
         try:
-            while free > 0 and _files(works) < free * self._pace.files:
+            while free > 0 and sum(_load(work, self._pace.files) for work in works) < free * self._pace.files:
                 more = await self._tools.queue.claim(self._tools.holder, 2 * free)
                 works += more
                 if len(more) < 2 * free:
@@ -178,7 +178,7 @@ def batches(works: Sequence[Work], files: int) -> Iterator[list[Work]]:
     for work in works:
         if not isinstance(work.task, VerifyTask):
             yield [work]
-        elif gathered and _files([*gathered, work]) > files:
+        elif gathered and sum(_load(one, files) for one in (*gathered, work)) > files:
             yield gathered
             gathered = [work]
         else:
@@ -187,8 +187,9 @@ def batches(works: Sequence[Work], files: int) -> Iterator[list[Work]]:
         yield gathered
 
 
-def _files(works: Sequence[Work]) -> int:
-    return sum(len(work.task.uploads) if isinstance(work.task, VerifyTask) else 1 for work in works)
+def _load(work: Work, files: int) -> int:
+    """Return how much of a slot for so many files a job fills."""
+    return len(work.task.uploads) if isinstance(work.task, VerifyTask) else files
 
 
 def _known(error: Exception, work: Work) -> DrayError:

@@ -1,5 +1,6 @@
 """Brings uploads to a verdict."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from dray.model.verdict import compare
 from dray.transports.base import Failure
 from dray.work.steps import Claim, Place, Step
 
+LOG = logging.getLogger(__name__)
 SEND_AGAIN = "run the same command again to send it anew"
 
 
@@ -105,6 +107,9 @@ class Verify:
         recorded = await self._records.record([case.verdict() for case in cases]) if cases else set()
         refused = [case for case in cases if case.error and case.staged and case.target.upload in recorded]
         gone = await self._session.remove([case.staged.ref for case in refused if case.staged]) if refused else []
+        for case, failure in zip(refused, gone, strict=True):
+            if failure is not None:
+                LOG.warning("what was staged for upload %d is left to the sweep: %s", case.target.upload, failure)
         cleared = [case.target.upload for case, answer in zip(refused, gone, strict=True) if answer is None]
         if cleared:
             await self._records.cleared(cleared)
