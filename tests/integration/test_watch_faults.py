@@ -4,15 +4,16 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from dray.agent.journal import Journal
 from dray.clock import SystemClock
 from dray.errors import Busy, Denied, DrayError, IntegrityFailure, NoSpace, Refused, Unreachable
-from dray.model.values import Claim, Landing, Proof, Receipt, Staged
+from dray.model.values import Claim, Entry, Landing, Proof, Receipt, Ref, Staged
 from dray.transports.base import Failure, Piece, Session
 from dray.transports.wrappers import Wrapper
 from tests.integration.hot import Hot, until
@@ -260,6 +261,47 @@ def test_a_server_that_is_not_up_yet_is_waited_for(tmp_path: Path) -> None:
     asyncio.run(story())
     assert hot.stored() == FILES
     assert len([reason for reason in hot.told.reasons if "nobody listens" in reason]) == 2
+
+
+def test_a_full_disk_under_the_journal_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, full = Journal.transaction, [False]
+
+    @contextmanager
+    def transaction(self: Journal) -> Iterator[None]:
+        with plain(self):
+            yield
+            if full[0]:
+                raise NoSpace("no space left for the journal")
+
+    monkeypatch.setattr(Journal, "transaction", transaction)
+    monkeypatch.setattr("dray.agent.send.SPACE", 0.2)
+    monkeypatch.setattr("dray.agent.agent.SPACE", 0.2)
+
+    async def story() -> None:
+        async with Hot(tmp_path, wrap=lambda session: Filling(session, full)).running() as hot:
+            drop(hot.root)
+            for _ in range(2):
+                await until(lambda: any("journal" in reason for reason in hot.told.reasons))
+                hot.told.reasons.clear()
+                drop(hot.root, {"late.dat": b"late"})
+            full[0] = False
+            await hot.delivered({**FILES, "late.dat": b"late"})
+            assert hot.versions() == 0
+
+    asyncio.run(story())
+
+
+class Filling(Wrapper):
+    """Fills the disk under the journal once everything is stored."""
+
+    def __init__(self, inner: Session, full: list[bool]) -> None:
+        super().__init__(inner)
+        self.full = full
+
+    async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
+        self.full[0] = not self.full[1:]
+        self.full.append(True)
+        return await self.inner.publish(staged)
 
 
 CRASHING = """

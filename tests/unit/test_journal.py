@@ -5,7 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dray.agent.journal import Ended, Journal, Key, Seen, Sighting
 from dray.agent.ledger import Ledger
 from dray.agent.schema import FAR
-from dray.errors import Busy, Conflict, Permanent
+from dray.errors import Busy, Conflict, NoSpace, Permanent
 from dray.model.states import SIGHTING
 
 KEY = Key("run 1/a\nb", "file\udcff.h5")
@@ -193,6 +193,27 @@ def test_a_second_agent_on_the_same_journal_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Busy, match="another agent"):
         asyncio.run(story())
+
+
+def test_a_full_disk_is_told_as_such_and_work_goes_on_when_there_is_space(tmp_path: Path) -> None:
+    def limit(pages: int) -> Callable[[Journal], None]:
+        return lambda journal: journal._sql.execute(f"PRAGMA max_page_count={pages}") and None
+
+    def fill(start: int) -> Callable[[Journal], None]:
+        keys = [Key("", f"{number:0200}") for number in range(start, start + 100)]
+        return lambda journal: journal.put([sighting("queued", key) for key in keys])
+
+    async def story() -> int:
+        async with Ledger(tmp_path / "journal.sqlite") as ledger:
+            await ledger.run(fill(0))
+            await ledger.run(limit(1))
+            results = await asyncio.gather(*(ledger.run(fill(n)) for n in (1000, 2000)), return_exceptions=True)
+            assert [type(result) for result in results] == [NoSpace, NoSpace]
+            await ledger.run(limit(100_000))
+            await ledger.run(fill(3000))
+            return await ledger.run(lambda journal: len(journal.rows("")))
+
+    assert asyncio.run(story()) == 200
 
 
 KILLED = """

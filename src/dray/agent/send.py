@@ -5,9 +5,9 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from dray.agent.journal import Ended
+from dray.agent.journal import Ended, Journal
 from dray.agent.ledger import Ledger
 from dray.agent.turn import Flight, Landed, Turns
 from dray.errors import DrayError, NoSpace
@@ -18,6 +18,8 @@ from dray.moving import flow
 from dray.moving.report import Phase, Report
 from dray.moving.source import Item, LocalFiles
 from dray.transports.base import Transport
+
+R = TypeVar("R")
 
 PATIENCE = 4
 """Pauses in a row after which a run that is to end gives up."""
@@ -99,7 +101,7 @@ class Sender:
 
     async def _due(self) -> float | None:
         """Return in how many seconds the next file is due, None when none waits."""
-        due = (await self._ledger.run(lambda journal: journal.due()))[1]
+        due = (await self._ask(Journal.due))[1]
         return None if due is None else due - self._turns.looker.clock.wall()
 
     def _gave_up(self) -> bool:
@@ -129,7 +131,7 @@ class Sender:
         while self.trouble is None or (self._flying and await self._pause(stop, drain)):
             self.trouble = None
             self._woken.clear()
-            claimed = await self._ledger.run(lambda journal: self._turns.claim(journal, limits))
+            claimed = await self._ask(lambda journal: self._turns.claim(journal, limits))
             if claimed.missed:
                 self._settle()
             if claimed.flights:
@@ -178,15 +180,18 @@ class Sender:
         elif any(outcome.error is None for outcome in outcomes):
             self._pauses = 0
 
-    async def _recorded(self, landed: Sequence[Landed]) -> list[Ended]:
-        """Record until it succeeds: what arrived must not be forgotten because the journal's disk is full."""
+    async def _ask(self, work: Callable[[Journal], R]) -> R:
+        """Use the journal, waiting while its disk is full: what arrived must not be forgotten for that."""
         while True:
             try:
-                ends = await self._ledger.run(lambda journal: self._turns.end(journal, landed))
-                break
+                return await self._ledger.run(work)
             except NoSpace as error:
                 self._show.waiting(str(error))
                 await asyncio.sleep(SPACE)
+
+    async def _recorded(self, landed: Sequence[Landed]) -> list[Ended]:
+        """Record how a batch ended, and tell of what arrived."""
+        ends = await self._ask(lambda journal: self._turns.end(journal, landed))
         if self._lane.arrived is not None:
             await self._lane.arrived([one.outcome for one in landed if one.outcome.error is None])
         return ends
@@ -195,7 +200,7 @@ class Sender:
         """Queue again what was on its way when the session broke off."""
         flights, self._flying = list(self._flying.values()), {}
         if flights:
-            await self._ledger.run(lambda journal: self._turns.back(journal, flights))
+            await self._ask(lambda journal: self._turns.back(journal, flights))
 
     async def _pause(self, stop: asyncio.Event, drain: bool) -> bool:
         """Leave a destination that failed alone for a while; say whether to try again then."""
