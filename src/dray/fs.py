@@ -193,11 +193,15 @@ class Folder:
 
     def _open(self, name: str, flags: int) -> int:
         at = self.at(name)
+        if not _DIR_FD:
+            _check_regular(os.lstat(at.name), name)
         fd = os.open(at.name, flags, dir_fd=at.folder)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
-        os.close(fd)
-        raise errors.Refused("not a regular file", item=name)
+        try:
+            _check_regular(os.fstat(fd), name)
+        except errors.Refused:
+            os.close(fd)
+            raise
+        return fd
 
     def stat(self, name: str) -> os.stat_result | None:
         """Look at a name itself, a link not followed; None when there is none."""
@@ -224,6 +228,13 @@ class Folder:
     def names(self) -> list[str]:
         """Return the names in it, in order."""
         return sorted(os.listdir(self.full if self.fd is None else self.fd))
+
+
+def _check_regular(seen: os.stat_result, name: str) -> None:
+    if stat.S_ISLNK(seen.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+    if not stat.S_ISREG(seen.st_mode):
+        raise errors.Refused("not a regular file", item=name)
 
 
 class Root:

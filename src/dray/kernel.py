@@ -7,6 +7,7 @@ import ctypes
 import errno
 import functools
 import os
+import platform
 import stat
 import struct
 import sys
@@ -48,7 +49,7 @@ def has_openat2() -> bool:
         return False
     try:
         os.close(openat2(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, _AT_FDCWD))
-    except OSError:
+    except (OSError, AttributeError):
         return False
     return True
 
@@ -111,7 +112,7 @@ def has_syncfs() -> bool:
     """Say whether syncfs is there and tells of failed writes (Linux 5.8)."""
     if sys.platform != "linux" or not hasattr(_libc(), "syncfs"):
         return False
-    numbers = os.uname().release.split(".")[:2]
+    numbers = platform.release().split(".")[:2]
     return tuple(int(n) for n in numbers if n.isdigit()) >= _SYNCFS_TELLS_ERRORS
 
 

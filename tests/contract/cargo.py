@@ -101,6 +101,7 @@ async def read_back(session: Session, entry: Entry, base: Path) -> bytes:
     with (base / "read-back").open("w+b", buffering=0) as file:
         at = FileRange(file.fileno(), 0, entry.size)
         good(await session.read([Piece(entry.ref, 1, 0, at)]))
+        file.seek(0)
         return file.read()
 
 
