@@ -292,34 +292,35 @@ class _Exchange:
         return Response(self._status, self._headers, b"", tuple(self._sink.crcs))
 
 
-_UNREACHABLE = "is it running there, and is the address right? `dray doctor` looks closer"
-_UNTRUSTED = "the certificate of a private authority is given with --cacert FILE"
+_LOOK = "is it running there, and is the address right? `dray doctor` looks closer"
+_TRUST = "the certificate of a private authority is given with client.ca_file"
 _LATER = "it is tried again, nothing that arrived is lost"
+_FORM = "write http://server[:port][/prefix]/DATASET[/path]"
 
-_ERRORS: dict[int, tuple[type[DrayError], str]] = {
-    pycurl.E_UNSUPPORTED_PROTOCOL: (UsageError, "write http://... or https://..."),
-    pycurl.E_URL_MALFORMAT: (UsageError, "write http://server[:port][/prefix]/DATASET[/path]"),
-    pycurl.E_COULDNT_RESOLVE_PROXY: (Unreachable, "see the http_proxy and https_proxy variables"),
-    pycurl.E_COULDNT_RESOLVE_HOST: (Unreachable, _UNREACHABLE),
-    pycurl.E_COULDNT_CONNECT: (Unreachable, _UNREACHABLE),
-    pycurl.E_OPERATION_TIMEDOUT: (Disconnected, _LATER),
-    pycurl.E_SSL_CONNECT_ERROR: (Unreachable, "does the server speak https at this port?"),
-    pycurl.E_PEER_FAILED_VERIFICATION: (Denied, _UNTRUSTED),
-    pycurl.E_SSL_CACERT_BADFILE: (UsageError, _UNTRUSTED),
-    pycurl.E_SSL_CERTPROBLEM: (UsageError, "the client certificate cannot be used"),
-    pycurl.E_GOT_NOTHING: (Disconnected, _LATER),
-    pycurl.E_PARTIAL_FILE: (Disconnected, _LATER),
-    pycurl.E_SEND_ERROR: (Disconnected, _LATER),
-    pycurl.E_RECV_ERROR: (Disconnected, _LATER),
-    pycurl.E_FTP_WEIRD_SERVER_REPLY: (Permanent, "this is no HTTP server"),
+_ERRORS: dict[int, tuple[type[DrayError], str, str]] = {
+    pycurl.E_UNSUPPORTED_PROTOCOL: (UsageError, "neither http nor https", _FORM),
+    pycurl.E_URL_MALFORMAT: (UsageError, "not an address", _FORM),
+    pycurl.E_COULDNT_RESOLVE_PROXY: (Unreachable, "the proxy has no address", "see http_proxy and https_proxy"),
+    pycurl.E_COULDNT_RESOLVE_HOST: (Unreachable, "no such server is known", _LOOK),
+    pycurl.E_COULDNT_CONNECT: (Unreachable, "the server does not answer", _LOOK),
+    pycurl.E_OPERATION_TIMEDOUT: (Disconnected, "nothing moved for too long", _LATER),
+    pycurl.E_SSL_CONNECT_ERROR: (Unreachable, "no secure connection", "does the server speak https at this port?"),
+    pycurl.E_PEER_FAILED_VERIFICATION: (Denied, "the server's certificate is not trusted", _TRUST),
+    pycurl.E_SSL_CACERT_BADFILE: (UsageError, "the certificates of authorities cannot be read", _TRUST),
+    pycurl.E_GOT_NOTHING: (Disconnected, "the server closed the connection", _LATER),
+    pycurl.E_PARTIAL_FILE: (Disconnected, "the server closed the connection", _LATER),
+    pycurl.E_SEND_ERROR: (Disconnected, "the connection broke", _LATER),
+    pycurl.E_RECV_ERROR: (Disconnected, "the connection broke", _LATER),
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: (Permanent, "this is no HTTP server", _LOOK),
 }
-"""What each failure of libcurl means, with the next step."""
+"""What each failure of libcurl means, in our words, with the next step."""
 
 
 def translated(code: int, message: str, url: str) -> DrayError:
-    """Return the error of the tree for a libcurl error."""
-    kind, hint = _ERRORS.get(code, (Temporary, f"libcurl error {code}"))
-    return kind(message.strip() or f"libcurl error {code}", item=_origin(url), hint=hint)
+    """Return the error of the tree for a libcurl error; ``message`` is what libcurl says of it."""
+    kind, text, hint = _ERRORS.get(code, (Temporary, f"libcurl error {code}", _LATER))
+    detail = f" ({message.strip()})" if kind in (Denied, Temporary) or code == pycurl.E_SSL_CONNECT_ERROR else ""
+    return kind(text + detail, item=_origin(url), hint=hint)
 
 
 def _origin(url: str) -> str:

@@ -15,12 +15,14 @@ from dray.errors import DrayError
 from dray.model.retry import Persistence
 from dray.model.values import Limits, Value
 from dray.moving.known import Known
+from dray.moving.nest import nest
+from dray.threads import in_thread
 from dray.transports.base import Session
 from dray.transports.dray import DraySettings, DrayTransport
 from dray.transports.posix import Posix, PosixSession
 from dray.transports.wrappers import Retrying
 
-LONGEST = 10.0
+LONGEST = 5.0
 """Seconds between two tries of a command that somebody waits for."""
 MINUTE = 60.0
 
@@ -42,7 +44,7 @@ async def dataset(api: Api, place: Place, options: Options, clock: Clock, waitin
     """Open a dataset of a server; calls are made again while the server is away."""
 
     def tell(error: DrayError, delay: float) -> None:
-        waiting(f"{error.message}; next try in {delay:.0f} s")
+        waiting(f"{error}; next try in {delay:.0f} s")
 
     patience = options.retry_for if options.wait else 0.0
     settings = DraySettings(place.dataset, options.create, options.parallel, patience)
@@ -53,8 +55,13 @@ async def dataset(api: Api, place: Place, options: Options, clock: Clock, waitin
 @asynccontextmanager
 async def directory(path: str, parallel: int) -> AsyncIterator[PosixSession]:
     """Open a local directory, made where it is missing, for files that arrive."""
-    async with Posix(path, name="download", limits=Limits(in_flight=parallel)).connect() as session:
-        yield session
+    nested = nest(path)
+    await in_thread(None, nested.__enter__)
+    try:
+        async with Posix(path, name="download", limits=Limits(in_flight=parallel)).connect() as session:
+            yield session
+    finally:
+        await in_thread(None, nested.__exit__, None, None, None)
 
 
 def known() -> Known:
