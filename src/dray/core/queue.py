@@ -85,7 +85,7 @@ class Jobs:
         return job_view(made)
 
 
-LEASE = 60.0
+LEASE = 20.0
 """Seconds after which a job whose worker said nothing is given to another one."""
 
 
