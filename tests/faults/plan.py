@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+FRUITLESS = 5
+"""So many groups of tries without a fault end a row."""
+
 Mode = Literal["slice", "ci", "full"]
 
 
@@ -64,6 +67,16 @@ class Plan:
         """Return the source of all choices of one part of the row."""
         return random.Random("/".join(map(str, (self.seed, self.row.id, *names))))
 
+    def campaigns(self, most: int) -> Iterator[tuple[int, int]]:
+        """Yield the number of a group of tries and how many it should make, until there are enough."""
+        number = fruitless = 0
+        while (left := self.count - len(self.tries)) > 0:
+            before = len(self.tries)
+            yield number, min(most, left)
+            number, fruitless = number + 1, 0 if len(self.tries) > before else fruitless + 1
+            if fruitless == FRUITLESS:
+                raise RuntimeError(f"{FRUITLESS} groups of tries in which no fault could be injected")
+
     def record(self, what: str, proof: str | None, findings: Sequence[object] = ()) -> None:
         """Note one try."""
         self.tries.append(Try(what, proof, tuple(map(str, findings))))
@@ -73,7 +86,9 @@ class Plan:
 
     def blame(self, findings: Sequence[object]) -> None:
         """Add what was found after a group of tries to the last of them."""
-        if findings:
+        if findings and not self.tries:
+            self.record("before the first fault", None, findings)
+        elif findings:
             last = self.tries.pop()
             self.record(last.what, last.proof, [*last.findings, *findings])
 

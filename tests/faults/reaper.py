@@ -15,18 +15,18 @@ from tests.faults.own import ROOT
 LATER = 2 * 86400.0
 
 
-def reap(data: Path) -> None:
-    """Sweep in a process of its own."""
-    command = [sys.executable, "-m", "tests.faults.reaper", str(data)]
+def reap(data: Path, url_file: str | None = None) -> None:
+    """Sweep in a process of its own; ``url_file`` names the database when it is not in the directory."""
+    command = [sys.executable, "-m", "tests.faults.reaper", str(data), *([url_file] if url_file else [])]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
-async def sweep(data: str) -> None:
+async def sweep(data: str, url_file: str | None = None) -> None:
     """Do what the worker's sweep does."""
     from dray.clock import SystemClock
-    from dray.config.settings import Server, Settings
+    from dray.config.settings import Database, Server, Settings
     from dray.model.queue import SweepTask, Work
     from dray.wiring.base import open_base
     from dray.wiring.worker import handlers
@@ -36,11 +36,12 @@ async def sweep(data: str) -> None:
         def wall(self) -> float:
             return super().wall() + LATER
 
-    async with open_base(Settings(server=Server(data=data))) as base:
+    settings = Settings(server=Server(data=data), database=Database(url_file=url_file))
+    async with open_base(settings) as base:
         later = Later()
         handler = handlers(dataclasses.replace(base, clock=later))["sweep"]
         await handler.step(Claim([Work(0, 0, SweepTask())], later.monotonic() + 60, later.monotonic))
 
 
 if __name__ == "__main__":
-    asyncio.run(sweep(sys.argv[1]))
+    asyncio.run(sweep(*sys.argv[1:]))

@@ -1,5 +1,6 @@
 """Starts, kills and restarts what is under test: server and clients, each try with directories and ports of its own."""
 
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ DATASET = "run"
 PATIENCE = 180.0
 """Seconds after which a client that should have ended counts as stuck."""
 
+STUCK = -9
+"""The exit code of a client that had to be killed in the end."""
+
 
 class Rig:
     """One server with its data, a source tree with its ledger, a sampler, and clients."""
@@ -28,9 +32,10 @@ class Rig:
         env: Mapping[str, str] | None = None,
         client_env: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        server: DrayServer | None = None,
     ) -> None:
-        self.base = base
-        self.server = DrayServer(base / "server", env=env, prefix=prefix)
+        self.base, self.env = base, dict(env or {})
+        self.server = server or DrayServer(base / "server", env=env, prefix=prefix)
         self.client_env = dict(client_env or {})
         self.ledger = Ledger(base / "ledger" / "ledger.sqlite")
         self.source = base / "source"
@@ -85,8 +90,12 @@ class Rig:
         return self.client("watch", "--once", str(self.source), f"{url or self.server.url}/{DATASET}", url=url)
 
     def ended(self, client: Process, seconds: float = PATIENCE) -> int:
-        """Wait for a client and note what its exit code says about every file."""
-        code = client.wait(seconds)
+        """Wait for a client and note what its exit code says about every file; one that hangs is killed."""
+        try:
+            code = client.wait(seconds)
+        except subprocess.TimeoutExpired:
+            client.kill9()
+            return STUCK
         if code == 0:
             self.note_exit(f"exit 0 of {client.command[1]}")
         return code
@@ -108,7 +117,7 @@ class Rig:
     def reap(self) -> None:
         """Stop the server, let the product remove leftovers as if two days had passed, start it again."""
         self.server.terminate()
-        reap(self.server.data)
+        reap(self.server.data, self.env.get("DRAY_DATABASE_URL_FILE"))
         self.server.start()
 
     def evidence(self, wanted: frozenset[str]) -> Evidence:
@@ -145,9 +154,10 @@ def rig_in(
     env: Mapping[str, str] | None = None,
     client_env: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
+    server: DrayServer | None = None,
 ) -> Iterator[Rig]:
-    """Lend a rig that is not started yet; ``client_env`` are settings of its clients."""
-    rig = Rig(base, env, client_env, prefix)
+    """Lend a rig that is not started yet; ``client_env`` are settings of its clients, ``server`` one of its own."""
+    rig = Rig(base, env, client_env, prefix, server)
     try:
         yield rig
     finally:

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 
 from tests.faults.plan import Plan, Row
 from tests.faults.rig import Rig, rig_in
+from tests.faults.split import Split, split_server
 from tests.servers.process import Process
 
 SETTINGS = {"DRAY_LIMITS_PART_SIZE": "2MiB"}
@@ -15,15 +18,16 @@ KILLS = 10
 """Most kills while one tree is on its way."""
 NORMAL = 30.0
 """Seconds after a restart in which work must go on."""
-VICTIMS = ("client", "server", "server", "client", "both")
+TOGETHER = ("client", "server", "server", "client", "both")
+APART = ("client", "server", "worker", "worker", "both")
+SPLIT = 4
+"""Every so many trees go to API and worker in processes of their own, on PostgreSQL."""
 
 
 def run(plan: Plan) -> None:
     """Send trees until enough was killed."""
-    number = 0
-    while len(plan.tries) < plan.count:
-        campaign(plan, number, min(KILLS, plan.count - len(plan.tries)))
-        number += 1
+    for number, count in plan.campaigns(KILLS):
+        campaign(plan, number, count)
 
 
 def sizes(chance: Random, count: int, largest: int) -> Iterator[int]:
@@ -37,7 +41,7 @@ def sizes(chance: Random, count: int, largest: int) -> Iterator[int]:
 def campaign(plan: Plan, number: int, kills: int) -> None:
     """Send one tree, with up to ``kills`` kills on the way, then judge."""
     chance = plan.chance("campaign", number)
-    with plan.room(number) as base, rig_in(base, SETTINGS) as rig:
+    with plan.room(number) as base, some_rig(base, apart=number % SPLIT == 1) as rig:
         total = 0
         for index, size in enumerate(sizes(chance, FILES[plan.mode], LARGEST[plan.mode])):
             rig.writer.write(f"d{index % 7}/file {index:03}.bin", chance.randbytes(size))
@@ -50,6 +54,17 @@ def campaign(plan: Plan, number: int, kills: int) -> None:
         rig.unwatch()
         rig.reap()
         plan.blame(rig.judge())
+
+
+@contextmanager
+def some_rig(base: Path, apart: bool) -> Iterator[Rig]:
+    """Lend a rig with one server process, or with API and worker apart."""
+    if not apart:
+        with rig_in(base, SETTINGS) as rig:
+            yield rig
+    else:
+        with split_server(base, SETTINGS) as (split, settings), rig_in(base, settings, server=split) as rig:
+            yield rig
 
 
 class Killing:
@@ -71,7 +86,7 @@ class Killing:
             time.sleep(self.chance.uniform(0, 0.5))
             if not self.client.running:
                 break
-            self.kill(self.chance.choice(VICTIMS), total)
+            self.kill(self.chance.choice(APART if isinstance(self.rig.server, Split) else TOGETHER), total)
         code = self.rig.ended(self.client)
         if code != 0:
             self.plan.blame([f"S: {self.command} ended with {code}: {self.client.tail(600)}"])
@@ -87,30 +102,30 @@ class Killing:
     def kill(self, victim: str, total: int) -> None:
         """Kill, start again, and see that work goes on."""
         there = self.rig.store.bytes()
-        proofs = []
-        if victim in ("client", "both"):
-            self.client.kill9()
-            proofs.append(self.killed("client", self.client))
-        if victim in ("server", "both"):
-            self.rig.server.kill9()
-            proofs.append(self.killed("server", self.rig.server.process))
-        if not all(proofs):
-            return  # the client had ended just before: nothing was in flight, so nothing was tried
-        what = f"{self.command}: kill {victim} at {there / total:.0%} of {total} bytes"
-        self.plan.record(what, ", ".join(proofs))
+        victims = self.processes(victim)
+        for process in victims.values():
+            process.kill9()
+        proofs = [killed(name, process) for name, process in victims.items()]
+        if all(proofs):  # else the client had ended just before: nothing was in flight, so nothing was tried
+            self.plan.record(
+                f"{self.command}: kill {victim} at {there / total:.0%} of {total} bytes", ", ".join(proofs)
+            )
         self.again(victim)
 
-    def killed(self, name: str, process: Process) -> str:
-        assert process.child is not None
-        code = process.child.returncode
-        return f"{name} pid {process.child.pid} exit {code}" if code == -9 else ""
+    def processes(self, victim: str) -> dict[str, Process]:
+        """Return what is to be killed, by name."""
+        server = self.rig.server
+        everything = {"client": self.client, "server": server.process}
+        if isinstance(server, Split):
+            everything["worker"] = server.worker
+        return everything if victim == "both" else {victim: everything[victim]}
 
     def again(self, victim: str) -> None:
         """Start what was killed and measure until new bytes (or the end) show that all is normal."""
         begun = time.monotonic()
-        if victim in ("server", "both"):
+        if victim != "client":
             self.rig.server.start()
-        if victim in ("client", "both"):
+        if not self.client.running:
             self.client = self.send()
         before = self.rig.store.changes()
         while self.client.running and self.rig.store.changes() == before:
@@ -119,6 +134,13 @@ class Killing:
                 return
             time.sleep(0.02)
         self.plan.most("normal again after s, at most", time.monotonic() - begun)
+
+
+def killed(name: str, process: Process) -> str:
+    """Return the proof that a process was killed, nothing when it had ended by itself."""
+    assert process.child is not None
+    code = process.child.returncode
+    return f"{name} pid {process.child.pid} exit {code}" if code == -9 else ""
 
 
 ROW = Row(

@@ -22,10 +22,8 @@ LONGEST = {"slice": 1.5, "ci": 4.0, "full": 120.0}
 
 def run(plan: Plan) -> None:
     """Send trees until enough was cut."""
-    number = 0
-    while len(plan.tries) < plan.count:
-        campaign(plan, number, min(FAULTS, plan.count - len(plan.tries)))
-        number += 1
+    for number, count in plan.campaigns(FAULTS):
+        campaign(plan, number, count)
 
 
 def campaign(plan: Plan, number: int, faults: int) -> None:
