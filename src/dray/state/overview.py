@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Exists, and_, exists, func, select, text
 
 from dray.model.values import Value
 from dray.state.matching import any_of, starts_with, successor
 from dray.state.schema import datasets, files, uploads
 
 CURRENT = text("files.current")
-OPEN = text("uploads.state <> 'accepted'")
+NOT_ACCEPTED = text("uploads.state <> 'accepted'")
+OPEN = ("pending", "uploaded")
+REFUSED = ("rejected", "failed")
 COUNTED = 1000
 """Files of a folder that are counted; what it holds beyond them is called more."""
 
@@ -65,10 +67,29 @@ def _count(connection: Connection, dataset: int, prefix: str) -> Folder:
     return Folder(prefix, min(count, COUNTED), int(size or 0), count > COUNTED)
 
 
-def waiting(connection: Connection, patterns: Sequence[str], dataset: str | None, limit: int) -> list[int]:
-    """Return the ids of uploads that have no verdict yet, what changed longest ago first."""
+class Wanted(Value, frozen=True):
+    """Which uploads are shown: in these states, of one dataset or all, by their last change."""
+
+    states: tuple[str, ...]
+    dataset: str | None
+    limit: int
+    newest: bool = False
+
+
+def find_uploads(connection: Connection, patterns: Sequence[str], wanted: Wanted) -> list[int]:
+    """Return the ids of uploads in datasets that match (no patterns: all), each the last one of its path."""
     joined = uploads.join(files, files.c.id == uploads.c.file_id).join(datasets, datasets.c.id == files.c.dataset_id)
-    wanted = select(uploads.c.id).select_from(joined).where(OPEN, uploads.c.state.in_(["pending", "uploaded"]))
-    wanted = wanted.where(any_of(datasets.c.name, patterns)) if patterns else wanted
-    wanted = wanted.where(datasets.c.name == dataset) if dataset is not None else wanted
-    return list(connection.execute(wanted.order_by(uploads.c.updated, uploads.c.id).limit(limit)).scalars())
+    chosen = select(uploads.c.id).select_from(joined).where(NOT_ACCEPTED, uploads.c.state.in_(wanted.states))
+    chosen = chosen.where(any_of(datasets.c.name, patterns)) if patterns else chosen
+    chosen = chosen.where(datasets.c.name == wanted.dataset) if wanted.dataset is not None else chosen
+    columns = (uploads.c.updated, uploads.c.id)
+    order = [column.desc() if wanted.newest else column.asc() for column in columns]
+    return list(connection.execute(chosen.where(~_superseded()).order_by(*order).limit(wanted.limit)).scalars())
+
+
+def _superseded() -> Exists:
+    """Return the condition that the path was uploaded again since."""
+    later, other = uploads.alias("later"), files.alias("other")
+    same = and_(other.c.dataset_id == files.c.dataset_id, other.c.path == files.c.path)
+    found = later.join(other, other.c.id == later.c.file_id)
+    return exists().select_from(found).where(same, later.c.id > uploads.c.id)

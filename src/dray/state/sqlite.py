@@ -185,12 +185,13 @@ def _engine(file: str, begin: str, pool: type[Pool], **options: int) -> Engine:
         connect_args={"check_same_thread": False, "cached_statements": 256},
         **options,
     )
-    event.listen(engine, "connect", _set_up)
+    reads = [] if "IMMEDIATE" in begin else ["query_only = ON"]
+    event.listen(engine, "connect", lambda connection, record: _set_up(connection, [*PRAGMAS, *reads]))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
-def _set_up(connection: Any, record: Any) -> None:
+def _set_up(connection: Any, pragmas: Sequence[str]) -> None:
     connection.isolation_level = None
-    for pragma in PRAGMAS:
+    for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")
