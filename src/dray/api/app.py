@@ -11,8 +11,9 @@ from dray.api.operations import OPERATIONS
 from dray.api.services import Services
 from dray.errors import NotFound
 
-MOUNTS = ("/api", "/files", "/health", "/metrics", "/problems")
-"""Where this application lives; every other path is somebody else's."""
+BELOW = ("/api/", "/files/", "/health/", "/metrics/", "/problems/")
+ALONE = ("/api", "/health", "/metrics")
+"""Where this application lives; every other path is somebody else's (/files without more is a page)."""
 
 
 def make_app(services: Services) -> ASGIApp:
@@ -39,4 +40,4 @@ async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
 
 def belongs(path: str) -> bool:
     """Say whether a path is the API's."""
-    return any(path == mount or path.startswith(f"{mount}/") for mount in MOUNTS)
+    return path in ALONE or path.startswith(BELOW)

@@ -1,5 +1,6 @@
 """Events as a stream of server-sent events (HTML Living Standard, section 9.2)."""
 
+import logging
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -8,13 +9,15 @@ from starlette.responses import StreamingResponse
 from dray.api.services import Services
 from dray.api.waiting import unless_stopping
 from dray.core.access import Principal
-from dray.model.views import Event
+from dray.errors import DrayError
+from dray.model.views import Event, EventPage
 
 HEARTBEAT = 5.0
 """Seconds of silence before a comment is sent; also how soon a revoked token loses its stream."""
 
 RECONNECT = 2000
 PAGE = 200
+log = logging.getLogger("dray.api")
 
 
 def stream(services: Services, who: Principal, after: str | None) -> StreamingResponse:
@@ -25,6 +28,14 @@ def stream(services: Services, who: Principal, after: str | None) -> StreamingRe
 
 async def _lines(services: Services, who: Principal, after: str | None) -> AsyncIterator[bytes]:
     yield b"retry: %d\n\n" % RECONNECT
+    try:
+        async for page in _pages(services, who, after):
+            yield b"".join(map(_line, page.items)) or b":\n\n"
+    except DrayError as error:
+        log.info("the stream of token %d ends: %s", who.token, error)
+
+
+async def _pages(services: Services, who: Principal, after: str | None) -> AsyncIterator[EventPage]:
     if after is None:
         after = await services.announcements.newest(who)
     while not services.stopping.is_set():
@@ -33,7 +44,7 @@ async def _lines(services: Services, who: Principal, after: str | None) -> Async
         page = await unless_stopping(services.stopping, waiting)
         if page is None:
             return
-        yield b"".join(map(_line, page.items)) or b":\n\n"
+        yield page
         after = page.next or after
 
 

@@ -47,10 +47,17 @@ class Overview:
 
     async def waiting(self, who: Principal, limit: int, dataset: str | None = None) -> list[UploadView]:
         """Return uploads without a verdict, what changed longest ago first."""
+        return await self._uploads(who, overview.Wanted(overview.OPEN, dataset, limit))
+
+    async def refused(self, who: Principal, limit: int) -> list[UploadView]:
+        """Return uploads that were rejected or failed and have no successor, the newest first."""
+        return await self._uploads(who, overview.Wanted(overview.REFUSED, None, limit, newest=True))
+
+    async def _uploads(self, who: Principal, wanted: overview.Wanted) -> list[UploadView]:
         require_sight(who)
 
         def look(connection: Connection) -> list[UploadView]:
-            keys = overview.waiting(connection, who.datasets, dataset, limit)
+            keys = overview.find_uploads(connection, who.datasets, wanted)
             found = uploads.whole(connection, keys)
             return [upload_view(found[key]) for key in keys]
 

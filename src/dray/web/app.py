@@ -1,6 +1,7 @@
 """The web pages as one ASGI application: who is signed in, which page, and what to show when something is wrong."""
 
 import asyncio
+import contextlib
 import hmac
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -52,6 +53,7 @@ class Web:
             ("/", pages.now, "now.html", "Now"),
             ("/datasets", pages.datasets, "datasets.html", "Datasets"),
             ("/files", pages.files, "files.html", "Datasets"),
+            ("/find", pages.find, "find.html", "Datasets"),
             ("/file/{file}", pages.file, "file.html", "Datasets"),
         ]
         return [
@@ -71,6 +73,11 @@ class Web:
             await answer(scope, receive, send)
         except DrayError as error:
             await self._trouble(error, scope)(scope, receive, send)
+        except Exception:
+            number = scope.get("state", {}).get("request_id", "")
+            log.exception("unexpected failure of request %s", number)
+            failure = DrayError("the server failed in an unexpected way", hint="its log has the cause")
+            await self._trouble(failure, scope)(scope, receive, send)
 
     # Pages
 
@@ -82,7 +89,7 @@ class Web:
         return self._render(template, 200, {**values, "user": user, "section": section, "base": base})
 
     def _render(self, template: str, status: int, values: Values) -> Response:
-        always = {"now": self._desk.clock.wall(), "user": None, "section": ""}
+        always = {"now": self._desk.clock.wall(), "user": None, "section": "", "search": ""}
         return self._renderer.page(template, status, {**always, **values})
 
     def _trouble(self, error: DrayError, scope: Scope) -> Response:
@@ -172,18 +179,17 @@ class Web:
         return StreamingResponse(self._changes(who), headers=headers, media_type="text/event-stream")
 
     async def _changes(self, who: Principal) -> AsyncIterator[str]:
-        """Yield a sign whenever something changed, at most one in ``CALM`` seconds."""
+        """Yield a sign whenever something changed, at most one in ``CALM`` seconds, while the token is good."""
         yield "retry: 2000\n\n"
-        after = await self._desk.announcements.newest(who)
-        while not self._stopping.is_set():
-            await self._desk.access.known(who.token)
-            page = await self._desk.announcements.wait_events(who, after, 1, HEARTBEAT)
-            if not page.items:
-                yield ":\n\n"
-                continue
-            yield "event: changed\ndata: {}\n\n"
-            await asyncio.sleep(CALM)
+        with contextlib.suppress(DrayError):
             after = await self._desk.announcements.newest(who)
+            while not self._stopping.is_set():
+                await self._desk.access.known(who.token)
+                page = await self._desk.announcements.wait_events(who, after, 1, HEARTBEAT)
+                yield "event: changed\ndata: {}\n\n" if page.items else ":\n\n"
+                if page.items:
+                    await asyncio.sleep(CALM)
+                    after = await self._desk.announcements.newest(who)
 
 
 async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,23 +1,30 @@
 """What each page shows: asks the use cases and gives the values to a template."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, cast, get_args
 
 from dray.clock import Clock
 from dray.core.access import Access, Principal
 from dray.core.announce import Announcements
-from dray.core.datasets import Datasets, FileQuery
+from dray.core.datasets import Datasets, FileQuery, FileState
 from dray.core.overview import Overview
 from dray.core.queue import Jobs
 from dray.errors import NotFound
+from dray.model.checksum import Checksum
+from dray.model.names import printable
 from dray.model.values import Value
-from dray.model.views import FileView, StoreStatus
+from dray.model.views import Event, FileView, StoreStatus
 from dray.web import verdicts
 
 ENTRIES = 200
 WAITING = 20
 EVENTS = 20
+LOOKED_AT = 500
+REFUSED = 10
+STEPS = ("upload.pending", "upload.uploaded")
+"""Kinds of events that are no result yet."""
 
 Values = Mapping[str, Any]
 
@@ -46,6 +53,14 @@ class Crumb(Value, frozen=True):
     prefix: str
 
 
+class News(Value, frozen=True):
+    """Events of one kind in a row, told in one line."""
+
+    first: Event
+    last: Event
+    count: int
+
+
 async def now(desk: Desk, who: Principal, query: Mapping[str, str]) -> Values:
     """Show counts, what waits and why, queue, stores and the latest events."""
     totals, queue = await desk.jobs.totals(), await desk.jobs.status()
@@ -57,8 +72,45 @@ async def now(desk: Desk, who: Principal, query: Mapping[str, str]) -> Values:
         "waiting": waiting,
         "most": WAITING,
         "stores": await desk.stores(),
-        "events": await desk.overview.latest(who, EVENTS),
+        "refused": await desk.overview.refused(who, REFUSED),
+        "news": gathered(await desk.overview.latest(who, LOOKED_AT), EVENTS),
         "headline": verdicts.of_server(totals.uploads, queue, waiting),
+    }
+
+
+def gathered(events: Sequence[Event], most: int) -> list[News]:
+    """Gather results, the newest first, of the same kind, dataset and actor that follow each other."""
+    found: list[News] = []
+    results = (event for event in events if event.kind not in STEPS)
+    for _, group in groupby(results, key=_sameness):
+        same = list(group)
+        found.append(News(same[-1], same[0], len(same)))
+    return found[:most]
+
+
+def _sameness(event: Event) -> tuple[object, ...]:
+    """Return what events told in one line have in common; one with a reason is told alone."""
+    return event.kind, event.dataset, event.actor, event.id if event.data.get("reason") else None
+
+
+async def find(desk: Desk, who: Principal, query: Mapping[str, str]) -> Values:
+    """Find files by a part of their path, by digest, or by state."""
+    text, state = query.get("q", "").strip(), query.get("state", "")
+    checksum = Checksum.parse(text) if text.startswith("sha256:") else None
+    wanted = FileQuery(
+        name=None if checksum else text or None,
+        checksum=checksum,
+        state=cast(FileState, state) if state in get_args(FileState) else None,
+        cursor=query.get("cursor"),
+        limit=ENTRIES,
+    )
+    told = [f"with {text} in the name" if text and not checksum else "", str(checksum or ""), state]
+    return {
+        "title": "Files",
+        "search": text,
+        "asked": {name: query[name] for name in ("q", "state") if query.get(name)},
+        "found": printable(", ".join(part for part in told if part)) or "All of them.",
+        "page": await desk.datasets.find(who, wanted),
     }
 
 

@@ -52,13 +52,13 @@ class Renderer:
             "ago": _ago(),
             "basename": words.basename,
             "clock": words.clock,
+            "event": words.event,
             "iso": words.iso,
             "number": words.number,
             "printable": printable,
             "shell": quote,
             "size": words.size,
             "state": words.state,
-            "words": words.words,
         }
         return environment
 

@@ -24,6 +24,21 @@ STATES = {
 }
 """A state in the words of the pages, and the colour that goes with it."""
 
+EVENTS = {
+    "upload.pending": ("registered", ""),
+    "upload.uploaded": ("sent", ""),
+    "upload.accepted": ("verified", "good"),
+    "upload.rejected": ("rejected", "bad"),
+    "upload.failed": ("failed", "bad"),
+    "upload.cancelled": ("cancelled", ""),
+    "copy.corrupt": ("found corrupt", "bad"),
+    "copy.lost": ("found lost", "bad"),
+    "copy.verified": ("verified again", "good"),
+    "dataset.created": ("dataset made", ""),
+    "token.created": ("token made", ""),
+    "token.revoked": ("token revoked", ""),
+}
+
 
 def size(count: float) -> str:
     """Return bytes with three digits."""
@@ -72,9 +87,9 @@ def basename(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def words(kind: str) -> str:
-    """Return the kind of an event in plain words."""
-    return printable(kind).replace("_", " ").replace(".", " ").replace("-", " ")
+def event(kind: str) -> tuple[str, str]:
+    """Return what happened in plain words, and its colour."""
+    return EVENTS.get(kind) or (printable(kind).replace("_", " ").replace(".", " "), "")
 
 
 def state(name: str) -> tuple[str, str]:
