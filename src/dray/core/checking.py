@@ -69,7 +69,7 @@ def _is_moving(item: CheckItem, upload: Whole) -> bool:
 
 
 def _moving(item: CheckItem, upload: Whole) -> CheckedFile:
-    reason = upload_view(upload).reason or ("is sent" if upload.state == "pending" else "is verified right now")
+    reason = upload_view(upload).reason or "is sent"
     return CheckedFile(path=item.path, state="moving", reason=reason, version_number=upload.version_number)
 
 

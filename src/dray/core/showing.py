@@ -24,9 +24,14 @@ from dray.state.jobs import Job
 from dray.state.uploads import Whole
 
 
+VERIFYING = "is verified right now"
+
+
 def upload_view(upload: Whole) -> UploadView:
-    """Show an upload; while its job waits, the job says why and until when."""
+    """Show an upload; while it has no verdict, its job says why and until when."""
     waiting = upload.state == "uploaded" and upload.job_state == "waiting"
+    running = upload.state == "uploaded" and upload.job_state == "running"
+    job_reason = upload.job_reason if waiting else VERIFYING if running else ""
     return UploadView(
         upload=upload.id,
         file=upload.file,
@@ -35,7 +40,7 @@ def upload_view(upload: Whole) -> UploadView:
         version_number=upload.version_number,
         size=upload.size,
         state=cast(UploadState, upload.state),
-        reason=upload.reason or (upload.job_reason or "" if waiting else ""),
+        reason=upload.reason or job_reason or "",
         created=upload.created,
         updated=upload.updated,
         proof=_proof(upload) if upload.state == "accepted" else None,

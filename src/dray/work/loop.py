@@ -9,6 +9,7 @@ from typing import Literal
 
 from dray.clock import Clock
 from dray.core.bell import JOBS, Bell
+from dray.core.queue import LEASE
 from dray.errors import DrayError, Temporary
 from dray.model.queue import Queue, Settlement, VerifyTask, Work
 from dray.model.retry import decide_retry
@@ -28,7 +29,7 @@ class Pace(Value, frozen=True):
     slots: int = 3
     files: int = 512
     poll: float = 1.0
-    lease: float = 20.0
+    lease: float = LEASE
     longest: float = 30.0
 
 
