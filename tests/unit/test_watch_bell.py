@@ -15,8 +15,8 @@ from dray.agent.bell import Bell, Rings, Silence
 from dray.agent.bell_linux import IN_CLOSE_WRITE, Event, Inotify, Watches, events
 from dray.agent.bell_watchfiles import Watchfiles
 from dray.agent.journal import Key
-from dray.agent.place import is_local, kind_of, open_for_writing
 from dray.fs import Root
+from dray.moving.writers import is_local, kind_of, open_for_writing
 
 PATIENCE = 30.0
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify, leases and mountinfo are of Linux")

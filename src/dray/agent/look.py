@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dray.agent.journal import NOTHING, Journal, Key, Row, Seen, Sighting
-from dray.agent.place import open_for_writing
 from dray.agent.schema import FAR
 from dray.clock import Clock
 from dray.fs import Folder, Root
@@ -14,6 +13,7 @@ from dray.model import filters, names
 from dray.model.filters import Filters
 from dray.model.settle import Notice, Policy, Sight, Wait, marked_by, settled
 from dray.moving.walk import LINK, SPECIAL
+from dray.moving.writers import open_for_writing
 
 NEWS = {"found": 0, "closed": 1, "renamed": 2}
 """What tells more about the end of a file."""

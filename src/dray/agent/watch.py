@@ -11,13 +11,13 @@ from dray.agent.journal import Journal
 from dray.agent.ledger import Ledger
 from dray.agent.listen import choose
 from dray.agent.look import Looker
-from dray.agent.place import is_local
 from dray.agent.send import Lane, Show, first
 from dray.clock import Clock
 from dray.errors import NotFound
 from dray.fs import Root, failure
 from dray.model.filters import Filters
 from dray.model.settle import Policy
+from dray.moving.writers import is_local
 
 KEPT = 90 * 86400.0
 """Seconds for which the rows of files that are gone are kept."""

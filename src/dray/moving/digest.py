@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Sequence
 
 from crc32c import crc32c
 
 from dray import fs
+from dray.clock import SystemClock
 from dray.errors import DrayError, SourceChanged
 from dray.fs import FileRange
 from dray.model.checksum import Checksum
@@ -15,6 +17,10 @@ from dray.model.parts import Part
 from dray.model.values import SourceVersion
 from dray.moving.item import Content, Item
 from dray.moving.spool import Spool
+from dray.moving.writers import is_local, refuse_writers
+
+TICK = 0.02
+"""Seconds within which two changes of a file can get the same time, on systems that count it in coarse steps."""
 
 
 def version_of(seen: os.stat_result) -> SourceVersion:
@@ -28,21 +34,40 @@ def check_version(fd: int, item: Item) -> None:
         raise SourceChanged("the file changed since it was looked at", hint="its new version is tried next")
 
 
+def begin(fd: int, item: Item, *, local: bool) -> None:
+    """Make sure that the opened file is the version that the item names and that any change from now on will show.
+
+    ``local`` says that nobody but this machine writes to its file system. Raises SourceChanged, SourceBusy. Blocks.
+    """
+    check_version(fd, item)
+    outwait_tick(os.fstat(fd))
+    if local:
+        refuse_writers(fd)
+
+
+def outwait_tick(seen: os.stat_result) -> None:
+    """Wait until a further change of a file gets another time than the last one. Blocks for TICK at most."""
+    age = SystemClock().wall() - seen.st_ctime
+    if 0 <= age < TICK:
+        time.sleep(TICK - age)
+
+
 def gather(root: str, items: Sequence[Item], spool: Spool, disk: fs.Disk) -> list[Content | DrayError]:
     """Copy whole files into the spool, hashing what is copied; a failed one is an error in its place. Blocks."""
     writer = SpoolWriter(spool, disk)
     with fs.Root(root, disk) as top, fs.Folders(top) as folders:
-        found = [_attempt(folders, writer, item) for item in items]
+        local = is_local(top.path)
+        found = [_attempt(folders, writer, item, local) for item in items]
     writer.flush()
     return found
 
 
-def _attempt(folders: fs.Folders, writer: "SpoolWriter", item: Item) -> Content | DrayError:
+def _attempt(folders: fs.Folders, writer: "SpoolWriter", item: Item, local: bool) -> Content | DrayError:
     try:
         folder, _, name = item.origin.rpartition("/")
         fd = folders.at(folder).open_read(name)
         try:
-            check_version(fd, item)
+            begin(fd, item, local=local)
             content = writer.take(fd, item.size)
             check_version(fd, item)
             return content

@@ -3,17 +3,19 @@
 import asyncio
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 from dray import fs
 from dray.clock import Clock
-from dray.errors import DrayError, SourceChanged, Temporary
+from dray.errors import DrayError, SourceBusy, SourceChanged, Temporary
 from dray.model.checksum import Checksum
 from dray.model.names import RemotePath
 from dray.model.parts import parts, plan_batches
-from dray.model.values import Value
-from dray.moving.digest import Pass, version_of
+from dray.model.values import SourceVersion, Value
+from dray.moving.digest import Pass, outwait_tick, version_of
 from dray.moving.known import Known
 from dray.moving.report import Report
+from dray.moving.writers import is_local, refuse_writers
 from dray.threads import in_thread
 
 SMALL = 1 << 20
@@ -89,7 +91,7 @@ class Reader:
             return error
 
     def _read_open(self, fd: int) -> Now:
-        seen = version_of(os.fstat(fd))
+        seen = self._begin(fd)
         known = self._digest(seen.token())
         if known is not None:
             return Now(seen.token(), seen.size, known, fresh=False)
@@ -107,13 +109,13 @@ class Reader:
             return await self._read_slices(fd, one.path)
         except OSError as error:
             return fs.failure(error)
-        except SourceChanged as error:
+        except (SourceBusy, SourceChanged) as error:
             return error
         finally:
             os.close(fd)
 
     async def _read_slices(self, fd: int, path: RemotePath) -> Now:
-        seen = version_of(os.fstat(fd))
+        seen = await in_thread(None, self._begin, fd)
         known = await in_thread(None, self._digest, seen.token())
         if known is not None:
             return Now(seen.token(), seen.size, known, fresh=False)
@@ -124,6 +126,18 @@ class Reader:
             await in_thread(None, reading.part, part)
             self._report.moved(path, part.length)
         return _settled(fd, Now(seen.token(), seen.size, reading.checksum()))
+
+    def _begin(self, fd: int) -> SourceVersion:
+        """Say which version is open, and make sure that any change from now on will show."""
+        seen = os.fstat(fd)
+        outwait_tick(seen)
+        if self._local:
+            refuse_writers(fd)
+        return version_of(seen)
+
+    @cached_property
+    def _local(self) -> bool:
+        return is_local(self._root.path)
 
     def _open(self, origin: str) -> int:
         folder_path, _, name = origin.rpartition("/")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal, Protocol
 
 from dray.client.api import Api
-from dray.errors import DrayError, NotFound, SourceChanged
+from dray.errors import DrayError, NotFound, SourceBusy, SourceChanged
 from dray.model.names import refusal
 from dray.model.values import Level, Value
 from dray.model.views import CheckedFile, CheckItem, CheckRequest
@@ -153,7 +153,7 @@ class Safety:
         return [
             self._proved(pair, now, next(answers), next(same))
             if isinstance(now, Now)
-            else self._verdict(*pair, "moving" if isinstance(now, SourceChanged) else "error", now.message)
+            else self._verdict(*pair, "moving" if isinstance(now, SourceBusy | SourceChanged) else "error", now.message)
             for pair, now in zip(pairs, nows, strict=True)
         ]
 

@@ -14,9 +14,10 @@ from dray.model.checksum import Checksum
 from dray.model.parts import Part, parts, plan_part_size
 from dray.model.values import Claim, Receipt, Ref, Staged
 from dray.moving.bounded import bounded
-from dray.moving.digest import Pass, check_version, gather, version_of
+from dray.moving.digest import Pass, begin, check_version, gather, version_of
 from dray.moving.item import Content, Item
 from dray.moving.spool import Spool
+from dray.moving.writers import is_local
 from dray.threads import in_thread
 from dray.transports.base import Piece, Session
 
@@ -57,7 +58,7 @@ class LocalFiles:
     """Files beneath a directory of this machine; links are not followed, only regular files are read.
 
     A file counts only while it is the version its item names (SourceVersion of the opened file, before and after
-    reading); otherwise SourceChanged. One that may not be read is Forbidden.
+    reading); otherwise SourceChanged. One that somebody writes to is SourceBusy, one that may not be read Forbidden.
     """
 
     def __init__(self, root: str | Path, pool: Executor | None = None, disk: fs.Disk = fs.DISK) -> None:
@@ -84,11 +85,11 @@ class LocalFiles:
         folder_path, _, name = item.origin.rpartition("/")
         try:
             with fs.Root(self._root) as root, root.folder(folder_path) as folder:
-                fd = folder.open_read(name)
+                fd, local = folder.open_read(name), is_local(root.path)
         except OSError as error:
             raise fs.failure(error) from error
         try:
-            check_version(fd, item)
+            begin(fd, item, local=local)
         except DrayError:
             os.close(fd)
             raise

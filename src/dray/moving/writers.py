@@ -1,4 +1,4 @@
-"""What kind of file system a hot directory lies on, and whether somebody there has a file open for writing."""
+"""Whether somebody has a file open for writing, and where that can be told."""
 
 import errno
 import os
@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 
+from dray.errors import SourceBusy
 from dray.fs import Folder
 
 try:
@@ -47,11 +48,7 @@ def kind_of(path: str, lines: list[str]) -> str:
 
 
 def open_for_writing(folder: Folder, name: str) -> bool | None:
-    """Say whether any process has a file open for writing, None where that cannot be told.
-
-    Linux refuses a read lease (fcntl(2)) while that is so; we hold one for a moment only. It tells the owner of the
-    file alone, and nothing on a network file system, where the refusal means something else.
-    """
+    """Say whether any process has a file open for writing, None where that cannot be told."""
     if not hasattr(fcntl, "F_SETLEASE"):
         return None
     try:
@@ -59,12 +56,19 @@ def open_for_writing(folder: Folder, name: str) -> bool | None:
     except OSError:
         return None
     try:
-        return _leased(fd)
+        return has_writer(fd)
     finally:
         os.close(fd)
 
 
-def _leased(fd: int) -> bool | None:
+def has_writer(fd: int) -> bool | None:
+    """Say whether any process has a file that is open for reading here open, or mapped, for writing.
+
+    Linux refuses a read lease (fcntl(2)) while that is so; we hold one for a moment only. It tells the owner of the
+    file alone, and nothing on a network file system, where the refusal means something else.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
     try:
         # Somebody who opens the file in this moment makes the kernel signal us; this signal is ignored by default.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
@@ -73,3 +77,13 @@ def _leased(fd: int) -> bool | None:
     except OSError as error:
         return True if error.errno == errno.EAGAIN else None
     return False
+
+
+def refuse_writers(fd: int) -> None:
+    """Raise SourceBusy while any process has a file open for writing.
+
+    What is written through a mapping, or by one long call, leaves the times of a file as they are, so that nobody could
+    tell afterwards what was read.
+    """
+    if has_writer(fd):
+        raise SourceBusy("a program has it open for writing", hint="close it there, then it is taken at the next try")
