@@ -23,7 +23,6 @@ from dray.state.events import Position
 from dray.state.jobs import Job
 from dray.state.uploads import Whole
 
-
 VERIFYING = "is verified right now"
 
 
