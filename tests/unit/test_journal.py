@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dray.agent import schema
 from dray.agent.journal import Ended, Journal, Key, Seen, Sighting
 from dray.agent.ledger import Ledger
 from dray.agent.schema import FAR
@@ -142,7 +144,19 @@ def test_the_tally_counts_by_state_and_reason(journal: Journal) -> None:
         ("queued", "because", 1, 5),
         ("skipped", "because", 2, 10),
     ]
-    assert journal.live() == {"queued": 1}
+    assert journal.queued() == (1, 5)
+
+
+@pytest.mark.parametrize(
+    "name", ["WAITING", "RESTING", "FIRST_DUE", "QUEUED", "WAKE", "HURRY", "ROWS", "ROW", "END", "SEND"]
+)
+def test_what_is_asked_often_never_goes_through_the_whole_journal(journal: Journal, name: str) -> None:
+    statement = getattr(schema, name)
+    sql = journal._sql
+    names = set(re.findall(r":(\w+)", statement))
+    values = dict.fromkeys(names) if names else (None,) * statement.count("?")
+    steps = [step for *_, step in sql.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert [step for step in steps if step == "SCAN file" or "TEMP B-TREE" in step] == []
 
 
 def test_notes_are_kept(journal: Journal) -> None:

@@ -230,17 +230,13 @@ class Journal:
 
     def due(self) -> tuple[float | None, float | None]:
         """Return when the first settling file (monotonic) and the first queued one (wall) are due."""
-        resting, queued = (self._sql.execute(schema.FIRST_DUE, (s,)).fetchone()[0] for s in ("settling", "queued"))
+        resting, queued = self._sql.execute(schema.FIRST_DUE).fetchone()
         return (None if resting is None or resting >= schema.FAR else resting), queued
 
     def queued(self) -> tuple[int, int]:
         """Return how many files and bytes wait to be sent."""
         files, nbytes = self._sql.execute(schema.QUEUED).fetchone()
         return files, nbytes or 0
-
-    def live(self) -> dict[str, int]:
-        """Return how many files are not at their end, by state."""
-        return dict(self._sql.execute(schema.LIVE).fetchall())
 
     def tallies(self) -> list[Tally]:
         """Return how many files are in which state for which reason."""

@@ -41,7 +41,8 @@ CREATE TABLE file (
   tag TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;
-CREATE INDEX file_live ON file (state, due) WHERE state IN ('settling', 'queued', 'sending');
+CREATE INDEX file_queued ON file (due) WHERE state = 'queued';
+CREATE INDEX file_settling ON file (due) WHERE state = 'settling';
 CREATE TRIGGER file_moves BEFORE UPDATE OF state ON file WHEN {_forbidden()}
 BEGIN SELECT RAISE(ABORT, 'a file of a hot directory cannot change its state so'); END;
 PRAGMA user_version = {FORMAT};
@@ -101,18 +102,19 @@ WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ? AND state NOT
 
 # Settling files whose next look is due.
 RESTING = """
-SELECT path, name FROM file JOIN folder ON folder.id = file.folder
+SELECT path, name FROM file INDEXED BY file_settling JOIN folder ON folder.id = file.folder
 WHERE state = 'settling' AND due <= ? ORDER BY due LIMIT ?"""
 
 # Files in or below a folder that wait for a done-file.
 WAKE = """
-UPDATE file SET due = :now WHERE state = 'settling' AND due >= :far AND folder IN
+UPDATE file INDEXED BY file_settling SET due = :now WHERE state = 'settling' AND due >= :far AND folder IN
   (SELECT id FROM folder WHERE :folder = x'' OR path = :folder OR substr(path, 1, length(:below)) = :below)"""
 
 # Files whose sending is due.
 WAITING = """
 SELECT path, name, size, mtime_ns, ctime_ns, inode, attempt, tried
-FROM file JOIN folder ON folder.id = file.folder WHERE state = 'queued' AND due <= ? ORDER BY due"""
+FROM file INDEXED BY file_queued JOIN folder ON folder.id = file.folder
+WHERE state = 'queued' AND due <= ? ORDER BY due"""
 
 SEND = """
 UPDATE file SET state = 'sending', again = 0, reason = ''
@@ -133,13 +135,14 @@ UPDATE file SET state = 'settling', since = :mono, due = :mono, notice = 'found'
 WHERE folder = (SELECT id FROM folder WHERE path = :path) AND name = :name"""
 
 # Queued files that a clock since set back would leave waiting for ever.
-HURRY = "UPDATE file SET due = ? WHERE state = 'queued' AND due > ?"
+HURRY = "UPDATE file INDEXED BY file_queued SET due = ? WHERE state = 'queued' AND due > ?"
 
-FIRST_DUE = "SELECT min(due) FROM file WHERE state = ?"
+# When the next files are due, in an order that never looks at more than one row each.
+FIRST_DUE = """
+SELECT (SELECT min(due) FROM file INDEXED BY file_settling WHERE state = 'settling'),
+  (SELECT min(due) FROM file INDEXED BY file_queued WHERE state = 'queued')"""
 
-QUEUED = "SELECT count(*), sum(size) FROM file WHERE state = 'queued'"
-
-LIVE = "SELECT state, count(*) FROM file WHERE state IN ('settling', 'queued', 'sending') GROUP BY state"
+QUEUED = "SELECT count(*), sum(size) FROM file INDEXED BY file_queued WHERE state = 'queued'"
 
 # How many files are in which state for which reason; the name is that of the row with the lowest folder.
 TALLIES = """
