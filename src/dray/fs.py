@@ -46,28 +46,11 @@ class FileRange(msgspec.Struct, frozen=True):
     length: int
 
 
-_ERRORS: dict[type[errors.DrayError], tuple[str, tuple[str, ...]]] = {
-    errors.NoSpace: ("no space left", ("ENOSPC", "EDQUOT")),
-    errors.LimitReached: ("too large for this file system", ("EFBIG",)),
-    errors.Forbidden: ("the operating system refuses access", ("EACCES", "EPERM", "EROFS")),
-    errors.NameRefused: ("the name is not possible here", ("ELOOP", "EXDEV", "ENAMETOOLONG", "EILSEQ")),
-    errors.NotFound: ("there is no such file", ("ENOENT",)),
-    errors.Conflict: ("something else has this name", ("EEXIST", "ENOTDIR", "EISDIR", "ENOTEMPTY")),
-    errors.Temporary: ("the disk or system fails", ("EIO", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EBUSY", "ESTALE")),
-}
-_BY_NUMBER = {
-    getattr(errno, name): cls for cls, (_, names) in _ERRORS.items() for name in names if hasattr(errno, name)
-}
-_SHARING_VIOLATION = 32
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system answers that has no second names for a file."""
 
 
-def failure(error: OSError, item: str = "") -> errors.DrayError:
-    """Translate an error of the operating system, by one table; ``item`` is the file it is about."""
-    if getattr(error, "winerror", None) == _SHARING_VIOLATION:
-        return errors.Busy("another program has it open", item=item)
-    cls = _BY_NUMBER.get(error.errno or 0, errors.Permanent)
-    text = _ERRORS[cls][0] if cls in _ERRORS else "unexpected error"
-    return cls(f"{text}: {error.strerror or error}", item=item)
+failure = kernel.failure
 
 
 class At(NamedTuple):
@@ -144,10 +127,24 @@ class Disk:
     def rename(self, source: At, target: At) -> None:
         """Rename to a name that must be free (FileExistsError), in one step where the platform can."""
         if sys.platform == "win32":
-            os.rename(source.name, target.name)
-        elif not kernel.rename_noreplace(source.name, source.folder, target.name, target.folder):
-            self.link(source, target)
+            return os.rename(source.name, target.name)
+        if not kernel.rename_noreplace(source.name, source.folder, target.name, target.folder):
+            try:
+                self.link(source, target)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                return self._rename_looking_first(source, target)
             self.unlink(source)
+        return None
+
+    def _rename_looking_first(self, source: At, target: At) -> None:
+        """Do what is left where a file system has neither links nor a rename that spares the target (FAT, some SMB)."""
+        try:
+            os.stat(target.name, dir_fd=target.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return self.replace(source, target)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target.name)
 
 
 DISK = Disk()

@@ -14,16 +14,41 @@ import sys
 import threading
 from typing import Any
 
+from dray import errors
+
 try:
     import fcntl
 except ImportError:
     fcntl = None  # type: ignore[assignment]
+
+_ERRORS: dict[type[errors.DrayError], tuple[str, tuple[str, ...]]] = {
+    errors.NoSpace: ("no space left", ("ENOSPC", "EDQUOT")),
+    errors.LimitReached: ("too large for this file system", ("EFBIG",)),
+    errors.Forbidden: ("the operating system refuses access", ("EACCES", "EPERM", "EROFS")),
+    errors.NameRefused: ("the name is not possible here", ("ELOOP", "EXDEV", "ENAMETOOLONG", "EILSEQ")),
+    errors.NotFound: ("there is no such file", ("ENOENT",)),
+    errors.Conflict: ("something else has this name", ("EEXIST", "ENOTDIR", "EISDIR", "ENOTEMPTY")),
+    errors.Temporary: ("the disk or system fails", ("EIO", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EBUSY", "ESTALE")),
+}
+_BY_NUMBER = {
+    getattr(errno, name): cls for cls, (_, names) in _ERRORS.items() for name in names if hasattr(errno, name)
+}
+_SHARING_VIOLATION = 32
 
 _OPENAT2 = 437
 _RESOLVE_NO_SYMLINKS_BENEATH = 0x04 | 0x08
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _SYNCFS_TELLS_ERRORS = (5, 8)
+
+
+def failure(error: OSError, item: str = "") -> errors.DrayError:
+    """Translate an error of the operating system, by one table; ``item`` is the file it is about."""
+    if getattr(error, "winerror", None) == _SHARING_VIOLATION:
+        return errors.Busy("another program has it open", item=item)
+    cls = _BY_NUMBER.get(error.errno or 0, errors.Permanent)
+    text = _ERRORS[cls][0] if cls in _ERRORS else "unexpected error"
+    return cls(f"{text}: {error.strerror or error}", item=item)
 
 
 class _OpenHow(ctypes.Structure):

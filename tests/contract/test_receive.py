@@ -13,14 +13,14 @@ import pytest
 from crc32c import crc32c
 
 from dray.errors import Busy, Conflict, Disconnected, DrayError, LimitReached, NotFound, PieceDamaged, Refused
-from dray.fs import Disk
+from dray.fs import At, Disk
 from dray.model.names import RemotePath
 from dray.model.parts import Part
 from dray.model.values import Landing, Receipt, Ref
 from dray.moving.receive import Arrival, BundleSink, PartSink
 from dray.transports.posix import Posix, PosixSession
 from dray.transports.refs import ref_of
-from tests.contract.cargo import content
+from tests.contract.cargo import Cargo, content
 from tests.contract.places import LIMITS
 
 PIECE = LIMITS.piece
@@ -292,3 +292,22 @@ def test_what_nobody_comes_back_for_is_swept_and_what_lives_is_not(session: Posi
         _target(refs[0]).name,
         f"{_target(refs[0]).name}.parts",
     }
+
+
+class WithoutLinks(Disk):
+    """A disk as FAT is."""
+
+    def link(self, source: At, target: At) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_versions_are_kept_where_a_file_has_one_name_only(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Posix(tmp_path / "store", limits=LIMITS, disk=WithoutLinks()).connect() as session:
+            for data in (b"old", b"newer"):
+                with Cargo(tmp_path / "source", "file", data) as cargo:
+                    await cargo.arrive(session)
+
+    asyncio.run(story())
+    assert (tmp_path / "store" / "file").read_bytes() == b"newer"
+    assert [path.read_bytes() for path in tmp_path.glob("store/.dray/versions/*/*/*")] == [b"old"]

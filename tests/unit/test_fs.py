@@ -189,3 +189,24 @@ def test_an_error_of_the_operating_system_becomes_one_of_ours(number: int, kind:
     assert type(found) is kind
     assert found.item == "some file"
     assert os.strerror(number) in str(found)
+
+
+class WithoutLinks(fs.Disk):
+    """A disk as FAT is."""
+
+    def link(self, source: fs.At, target: fs.At) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_rename_spares_the_target_where_there_are_no_links_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "_renameat2", lambda: None)
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "old").write_text("old")
+    with fs.Root(tmp_path, WithoutLinks()) as root:
+        with pytest.raises(FileExistsError):
+            root.disk.rename(root.top.at("new"), root.top.at("old"))
+        root.disk.rename(root.top.at("new"), root.top.at("free"))
+    assert (tmp_path / "old").read_text() == "old"
+    assert (tmp_path / "free").read_text() == "new"

@@ -191,8 +191,17 @@ class Published:
         if final is not None:
             versions = folders.made(versions_of(target.path))
             folders.touched.add(versions.path)
-            with contextlib.suppress(FileExistsError):
-                self.disk.link(folders.at(target.path.parent).at(target.path.name), versions.at(tag_of(final)))
+            self._second_name(folders.at(target.path.parent).at(target.path.name), versions.at(tag_of(final)))
+
+    def _second_name(self, final: fs.At, version: fs.At) -> None:
+        try:
+            self.disk.link(final, version)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in fs.NO_LINKS:
+                raise
+            self.disk.rename(final, version)
 
     def _replace(self, folders: fs.Folders, target: Target) -> Entry:
         with self.staging.guard.take(target.name):
