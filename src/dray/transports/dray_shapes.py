@@ -73,14 +73,14 @@ def stage_file(landing: Landing) -> views.StageFile:
 
 
 def staged_of(landing: Landing, upload: views.StagedUpload) -> Staged:
-    """Return the server's answer to a landing."""
+    """Return the server's answer to a landing; one that came whole before a crash waits for its verdict only."""
     return Staged(
         ref=Ref(str(upload.upload or "")),
         path=landing.path,
         size=landing.size,
         part_size=upload.part_size,
         held=tuple(Held(h.number, h.offset, h.length, int(h.crc32c, 16)) for h in upload.held),
-        done=upload.done,
+        done=upload.done or upload.state == "uploaded",
         hash_first=upload.hash_first,
     )
 
