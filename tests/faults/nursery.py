@@ -64,6 +64,10 @@ class Child:
         self.begin()
         self.ready()
 
+    def settle(self, seconds: float = 60) -> None:
+        """Wait until it answers or is gone."""
+        wait_until(lambda: not self.alive or answers(self.port, "/health"), seconds, "the server", lambda: None)
+
     def trouble(self) -> str | None:
         return None if self.alive else f"ended; log:\n{self.log.read_text()[-3000:]}"
 
@@ -79,10 +83,8 @@ class Child:
     @contextmanager
     def threads(self) -> Iterator[dict[str, int]]:
         """Lend the threads by name; a server that was held goes on when they are given back."""
-        connection = socket.socket(socket.AF_UNIX)
-        wait_until(lambda: Path(self.control).exists(), 30, "the control socket", self.trouble)
-        connection.connect(self.control)
-        with connection:
+        with socket.socket(socket.AF_UNIX) as connection:
+            wait_until(lambda: connection.connect_ex(self.control) == 0, 30, "the control socket", self.trouble)
             yield dict(json.loads(connection.makefile().readline()))
 
     def wait(self, seconds: float = GONE) -> int:

@@ -17,6 +17,10 @@ LINE = re.compile(r"^(?:(?P<thread>\d+) +)?(?P<call>\w+)\((?P<arguments>.*)$")
 ON_FD = re.compile(r"^\d+<(?P<path>[^>]*)>")
 NAMED = re.compile(r'(?:<(?P<folder>[^>]*)>, )?"(?P<name>[^"]*)"')
 
+RANDOM = re.compile(r"\.[0-9a-f]{8}$")
+"""Ends of names that are others in every run: such a file is found by counting the calls on all files."""
+ANY = "any file"
+
 
 class Point(NamedTuple):
     """The ``n``-th ``call`` of a thread, on one file when ``path`` (below the data directory) says which.
@@ -33,36 +37,49 @@ class Point(NamedTuple):
     def __str__(self) -> str:
         return f"{self.thread} {self.call} #{self.n} {self.about}"
 
+    def is_in(self, line: str) -> bool:
+        """Say whether a line of a trace is the call that is meant, as far as names tell."""
+        last = re.split(r"/| -> ", self.about)[-1]
+        return f"{self.call}(" in line and all(piece in line for piece in last.split("*"))
+
     def options(self, data: Path, effect: str, when: str = "") -> list[str]:
         """Return strace's options that do something (``signal=KILL``, ``error=EIO``) at this point, or ``when``."""
         only = ["-P", str(data / self.path)] if self.path is not None else []
         return [*only, "-e", f"trace={self.call}", "-e", f"inject={self.call}:{effect}:when={when or self.n}"]
 
 
-def points(trace: str, data: Path, threads: dict[int, str], calls: Iterable[str] = CALLS) -> list[Point]:
-    """Return the points of a trace (``strace -f -y``) below a data directory, in order."""
+def points(trace: str, data: Path, threads: dict[int, str] | None, calls: Iterable[str] = CALLS) -> list[Point]:
+    """Return the points of a trace (``strace -f -y``) below a data directory, in order.
+
+    Without names of threads a point is the first time that any thread makes its n-th such call.
+    """
     wanted = frozenset(calls)
     seen: Counter[tuple[str, str, str | None]] = Counter()
+    most: Counter[tuple[str, str | None]] = Counter()
     found = []
     for thread, call, arguments in called(trace, threads):
         if call not in wanted:
             continue
         on = ON_FD.match(arguments)
         single = call in (*ON_FILE, *READS, *CLOSE)
-        path = below(on["path"], data) if single and on else None
-        key = (thread, call, path)
-        seen[key] += 1
-        if path is not None or (not single and str(data) in arguments):
-            found.append(Point(thread, call, path, seen[key], path if path is not None else about(arguments, data)))
+        file = below(on["path"], data) if single and on else None
+        seen.update([(thread, call, file), (thread, call, ANY)] if single else [(thread, call, None)])
+        path = None if file is None or RANDOM.search(file) else file
+        kind = path if path or not single else ANY
+        n = seen[thread, call, kind]
+        is_first = n > most[call, kind]
+        most[call, kind] = max(n, most[call, kind])
+        if (file is not None or (not single and str(data) in arguments)) and (threads is not None or is_first):
+            found.append(Point(thread, call, path, n, anonymous(file) if file else about(arguments, data)))
     return found
 
 
-def called(trace: str, threads: dict[int, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield thread, call and arguments of every call; threads without a name are left out, they have their own."""
+def called(trace: str, threads: dict[int, str] | None) -> Iterator[tuple[str, str, str]]:
+    """Yield thread, call and arguments of every call."""
     for line in trace.splitlines():
         match = LINE.match(line)
         if match and match["thread"]:
-            name = threads.get(int(match["thread"]), "other")
+            name = match["thread"] if threads is None else threads.get(int(match["thread"]), "other")
             yield name, match["call"], match["arguments"]
 
 
@@ -75,7 +92,12 @@ def about(arguments: str, data: Path) -> str:
     """Return the names that a call is about."""
     names = [f"{m['folder'] or ''}/{m['name']}".replace(f"{data}/", "") for m in NAMED.finditer(arguments)]
     shown = " -> ".join(names) or (ON_FD.match(arguments) or {"path": ""})["path"].replace(str(data), ".")
-    return re.sub(r"[0-9a-f]{28}\.staged", "*.staged", shown)
+    return anonymous(re.sub(r"[0-9a-f]{28}\.staged", "*.staged", shown))
+
+
+def anonymous(text: str) -> str:
+    """Return names without what is another in every run."""
+    return re.sub(r"\.[0-9a-f]{8}(?= |$)", ".*", text)
 
 
 def thinned(found: list[Point], log: str) -> list[Point]:

@@ -1,7 +1,7 @@
 """One pass through the whole commit protocol of the server, small, the same every time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,7 +12,7 @@ from tests.faults.oracle import Evidence, Finding, Said, judge
 from tests.faults.store import Store
 from tests.faults.surfaces import TROUBLE, Surfaces
 
-DATASET = "run"
+DATASET, WARM = "run", "warm"
 PART = 64 << 10
 SETTINGS = {"DRAY_LIMITS_PART_SIZE": "64KiB", "DRAY_LIMITS_FREE_PERCENT": "0", "DRAY_LOG_LEVEL": "info"}
 PATIENCE = 60.0
@@ -93,8 +93,8 @@ class Bench:
     def warm(self, url: str, token: str, chance: Random) -> None:
         """Upload a little to another dataset, so that every thread is there before a fault is armed."""
         contents = [Content("small.bin", chance.randbytes(9)), Content("large.bin", chance.randbytes(PART + 1))]
-        self.note("warm", contents)
-        self.hand(url, token, "warm").upload(contents)
+        self.note(WARM, contents)
+        self.hand(url, token, WARM).upload(contents)
 
     def play(self, url: str, token: str) -> bool:
         """Go through the scenario; False when it came to no end because a call failed."""
@@ -105,8 +105,16 @@ class Bench:
             return False
         return True
 
-    def shown(self, url: str, token: str) -> Evidence:
-        """Gather what a running server, at rest, shows."""
+    def newest(self) -> list[str]:
+        """Return the keys of what has to be there after the scenario."""
+        return [f"{DATASET}/{content.path}" for content in self.scenario.newest()]
+
+    def warmed(self) -> list[str]:
+        """Return the keys of what has to be there after warming up."""
+        return [version.key for version in self.ledger.versions() if version.key.startswith(f"{WARM}/")]
+
+    def shown(self, url: str, token: str, wanted: Iterable[str]) -> Evidence:
+        """Gather what a running server, at rest, shows; ``wanted`` are the keys that have to be there."""
         surfaces = Surfaces(url, token)
         events = surfaces.all_events()
         return Evidence(
@@ -115,7 +123,7 @@ class Bench:
             uploads=surfaces.uploads(event.upload for event in events if event.upload),
             said=self.said,
             accepted=[event.upload or 0 for event in events if event.kind == "upload.accepted"],
-            wanted=frozenset(f"{DATASET}/{content.path}" for content in self.scenario.newest()),
+            wanted=frozenset(wanted),
         )
 
     def judge(self, shown: Evidence) -> list[Finding]:

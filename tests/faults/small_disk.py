@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.servers.process import ServerTrouble, find_command
 
 FILLER = "filler"
+BLOCK = 4096
 
 
 class SmallDisk:
@@ -39,14 +40,21 @@ class SmallDisk:
     def leave(self, free: int) -> int:
         """Fill or release until about ``free`` bytes are free; return how many are."""
         with (self.outside / FILLER).open("ab") as file:
-            size = max(0, file.seek(0, os.SEEK_END) + self.free - free)
-            file.truncate(size)
-            try:
-                os.posix_fallocate(file.fileno(), 0, max(1, size))
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
+            size = file.seek(0, os.SEEK_END) + self.free - free
+            file.truncate(max(0, min(size, file.tell())))
+            short = 0
+            while self.free > free + short and not self._grow(file.fileno(), self.free - free - short):
+                short += BLOCK  # others write meanwhile
         return self.free
+
+    def _grow(self, file: int, size: int) -> bool:
+        try:
+            os.posix_fallocate(file, os.fstat(file).st_size, size)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return False
+        return True
 
 
 @contextmanager

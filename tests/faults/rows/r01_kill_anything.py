@@ -122,9 +122,9 @@ class Killing:
 
     def again(self, victim: str) -> None:
         """Start what was killed and measure until new bytes (or the end) show that all is normal."""
-        begun = time.monotonic()
         if victim != "client":
             self.rig.server.start()
+        begun = time.monotonic()
         if not self.client.running:
             self.client = self.send()
         before = self.rig.store.changes()

@@ -1,12 +1,13 @@
 """R2: SIGKILL at every call of the commit protocol that changes the disk, enumerated from a trace of a clean run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.nursery import Child, Nursery, child_of, in_parallel, nurseries, traced
 from tests.faults.plan import Plan, Row, Try
 from tests.faults.points import CALLS, Point, points, thinned
+from tests.faults.rows.r02_first_start import hit_start, killed_in, start_points
 from tests.faults.scenario import SETTINGS, Bench, Scenario
 
 WAL = "database.sqlite-wal"
@@ -17,14 +18,23 @@ ATTEMPTS = 3
 def run(plan: Plan) -> None:
     """Enumerate the points once, then hit each."""
     with nurseries() as found:
-        known = enumerate_points(plan, found[0])
+        groups = ((start_points, hit_start), (enumerate_points, hit))
+        known = [(aim, point) for look, aim in groups for point in look(plan, found[0])]
         wanted = known * (5 if plan.mode == "full" else 1)
         plan.stated = len(wanted)
         plan.add("points", len(known))
-        in_parallel(plan, found, chosen(plan, wanted), hit)
+        in_parallel(plan, found, chosen(plan, wanted), aimed)
 
 
-def chosen(plan: Plan, wanted: list[Point]) -> list[Point]:
+Aim = tuple[Callable[[Plan, Nursery, Point, Path], Try], Point]
+
+
+def aimed(plan: Plan, found: Nursery, aim: Aim, base: Path) -> Try:
+    hit, point = aim
+    return hit(plan, found, point, base)
+
+
+def chosen(plan: Plan, wanted: list[Aim]) -> list[Aim]:
     """Return all points, or a sample in a slice (or when a count was asked for)."""
     return plan.chance("points").sample(wanted, min(plan.count, len(wanted))) if plan.count else wanted
 
@@ -69,8 +79,7 @@ def killed(child: Child, work: Bench, point: Point, log: Path) -> str | None:
     if finished and child.alive:
         return None
     code = child.wait()
-    last = [line for line in log.read_text().splitlines() if line.startswith(point.call)][-1:]
-    return f"exit {code} in {last[0][:160]}" if code == -9 and last else None
+    return killed_in(point, code, log)
 
 
 def recovered(child: Child, work: Bench) -> list[str]:
@@ -78,7 +87,7 @@ def recovered(child: Child, work: Bench) -> list[str]:
     if not child.alive:
         child.start()
     work.scenario.finish(work.hand(child.url, child.token))
-    shown = work.shown(child.url, child.token)
+    shown = work.shown(child.url, child.token, work.newest())
     child.terminate()
     child.reap()
     return [str(finding) for finding in work.judge(shown)]

@@ -15,6 +15,8 @@ from tests.servers.process import Process
 
 SIZE = {"slice": 128 << 20, "ci": 600 << 20, "full": 6 << 30}
 TREE = 3 << 20
+SPACE = 8 * TREE
+"""What is left free for a tree and for what the server keeps in reserve."""
 SETTINGS = {"DRAY_LIMITS_PART_SIZE": "256KiB"}
 RESERVES = ("0", "0", "1")
 """Percent of the disk that the server leaves free by itself: with 0 only the disk's own refusal stops it."""
@@ -31,8 +33,7 @@ GROUP = 20
 
 def run(plan: Plan) -> None:
     """Fill and free disks until it was tried often enough."""
-    while len(plan.tries) < plan.count:
-        number = len(plan.tries)
+    for number, count in plan.campaigns(GROUP):
         chance = plan.chance("disk", number)
         settings = SETTINGS | {"DRAY_LIMITS_FREE_PERCENT": chance.choice(RESERVES)}
         with (
@@ -43,29 +44,30 @@ def run(plan: Plan) -> None:
             rig.store_at(disk.outside)
             rig.server.start()
             rig.watch()
-            for _ in range(min(GROUP, plan.count - number)):
-                fill_and_free(plan, rig, disk, chance)
+            for turn in range(count):
+                fill_and_free(plan, rig, disk, chance, turn)
             rig.unwatch()
             plan.blame(rig.judge())
             rig.server.terminate()
             plan.blame(database_trouble(disk.outside, base / "copy"))
 
 
-def fill_and_free(plan: Plan, rig: Rig, disk: SmallDisk, chance: Random) -> None:
+def fill_and_free(plan: Plan, rig: Rig, disk: SmallDisk, chance: Random, number: int) -> None:
     """Leave too little space for a tree, see that it is shown, free the disk, and wait for the end."""
-    number = len(plan.tries)
     for index in range(12):
         rig.writer.write(f"{number}/{index}.bin", chance.randbytes(chance.randrange(TREE // 6)))
     first = chance.random() < FIRST
-    left = disk.leave(chance.choice([0, chance.randrange(TREE // 2)]) if first else 3 * TREE)
+    left = disk.leave(chance.choice([0, chance.randrange(TREE // 2)]) if first else SPACE)
     client = rig.client("upload", str(rig.source / str(number)), f"{rig.server.url}/{DATASET}")
     if not first:
         moved(rig, client, chance.randrange(TREE // 2))
         left = disk.leave(0)
+        if not client.running:
+            return  # everything had arrived before the disk was full: nothing was tried
     shown = seen(rig, client)
     full = disk.free
     time.sleep(chance.uniform(0, 3))
-    disk.leave(3 * TREE)
+    disk.leave(SPACE)
     findings = ended(plan, client) + ([] if shown else [f"nobody said that there is no space: {client.tail(500)}"])
     proof = f"{left} bytes left, {full} when it was noticed: {shown}" if shown else None
     plan.record(f"disk filled {'before' if first else 'during'} an upload", proof, findings)
