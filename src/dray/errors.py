@@ -12,6 +12,7 @@ DrayError                 code                exit  HTTP  retry
 │   ├── Unreachable       unreachable           5    502  later
 │   ├── Busy              busy                  5    423  later
 │   ├── Disconnected      disconnected          5    400  later
+│   ├── Stopped           stopped               5    503  later   (asked to end in the middle)
 │   ├── SourceBusy        source-busy           5    409  later
 │   ├── Unverified        unverified            5    503  later   (sent, the verdict is outstanding)
 │   └── NoSpace           no-space              5    507  later
@@ -124,6 +125,12 @@ class Disconnected(Temporary):
     """The peer went away or stalled in the middle of a body."""
 
     code, status = "disconnected", 400
+
+
+class Stopped(Temporary):
+    """The work was asked to end before it was done; what is durable is kept for the next run."""
+
+    code = "stopped"
 
 
 class SourceBusy(Temporary):

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from dray import fs
-from dray.errors import Conflict, DrayError, Forbidden, IntegrityFailure, PieceDamaged, SourceChanged, Unreachable
+from dray.errors import (
+    Conflict,
+    DrayError,
+    Forbidden,
+    IntegrityFailure,
+    PieceDamaged,
+    SourceChanged,
+    Stopped,
+    Unreachable,
+)
 from dray.model.checksum import Checksum
 from dray.model.names import RemotePath
 from dray.model.values import Claim, Limits, Outcome, Proof, Receipt
@@ -131,6 +140,23 @@ def test_held_parts_are_not_sent_again(tmp_path: Path, memory: Memory) -> None:
     assert {piece.number for piece in sent[0].pieces} == {1, 2, 3, 4, 5, 6} - held
     assert Notes.last.bytes == {"large": len(LARGE)}
     assert memory.files["large"].data == LARGE
+
+
+def test_a_stop_lets_the_parts_on_their_way_arrive_and_the_next_move_goes_on(tmp_path: Path, memory: Memory) -> None:
+    items = written(tmp_path, {"large": LARGE})
+
+    async def story() -> tuple[Outcome, Outcome, list[int]]:
+        async with memory.connect() as session:
+            stop = asyncio.Event()
+            first, second = Sent(session, lambda piece: stop.set()), Sent(session)
+            (stopped,) = await move(items, LocalFiles(tmp_path), first, Notes(), stop)
+            (moved,) = await move(items, LocalFiles(tmp_path), second, Notes())
+            return stopped, moved, sorted(piece.number for piece in first.pieces + second.pieces)
+
+    stopped, moved, numbers = asyncio.run(story())
+    assert isinstance(stopped.error, Stopped)
+    assert moved.kind == "moved"
+    assert numbers == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_held_part_that_the_source_does_not_have_is_thrown_away_with_the_rest(tmp_path: Path, memory: Memory) -> None:

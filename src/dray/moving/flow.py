@@ -24,14 +24,16 @@ async def run(
 ) -> AsyncGenerator[list[Outcome], None]:
     """Move batches, ``parallel`` at a time, and yield the outcomes of each when it ends.
 
-    Two-stage stop: once ``stop`` is set no new batch begins and those that run end in peace; closing (or cancelling)
-    the generator stops those too. A plain iterable is read on the event loop, so it must not touch a disk.
+    Two-stage stop: once ``stop`` is set no new batch or part begins and those that run end in peace; closing (or
+    cancelling) the generator stops those too. A plain iterable is read on the event loop, so it must not touch a disk.
     """
 
-    async def one(batch: Sequence[Item]) -> list[Outcome]:
-        return await move(batch, source, destination, report)
+    stopping = stop or asyncio.Event()
 
-    results = bounded(_until(stop or asyncio.Event(), batches), one, parallel)
+    async def one(batch: Sequence[Item]) -> list[Outcome]:
+        return await move(batch, source, destination, report, stopping)
+
+    results = bounded(_until(stopping, batches), one, parallel)
     try:
         async for outcomes in results:
             yield outcomes

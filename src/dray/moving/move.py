@@ -1,11 +1,12 @@
 """THE recipe, the same in every direction: stage -> write (hash on the way) -> verify -> compare -> publish."""
 
+import asyncio
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dray.errors import DrayError, IntegrityFailure, PieceDamaged
+from dray.errors import DrayError, IntegrityFailure, PieceDamaged, Stopped
 from dray.model.checksum import Checksum
 from dray.model.names import printable
 from dray.model.values import Claim, Landing, Outcome, OutcomeKind, Proof, Receipt, Ref, Staged
@@ -27,13 +28,20 @@ LEAD = 2
 """Parts that are hashed before a sender is free for them."""
 
 
-async def move(items: Sequence[Item], source: Source, destination: Session, report: Report = SILENT) -> list[Outcome]:
+async def move(
+    items: Sequence[Item],
+    source: Source,
+    destination: Session,
+    report: Report = SILENT,
+    stop: asyncio.Event | None = None,
+) -> list[Outcome]:
     """Move one batch and return one outcome per item, in order; a failed item is an outcome, not an exception.
 
     Killed at any point, the same call moves what is missing: only the destination knows what it holds. A file that
-    arrived with other bytes than were read is removed again, so that the next try begins anew.
+    arrived with other bytes than were read is removed again, so that the next try begins anew. Once ``stop`` is set
+    a large file ends after the parts that are on their way.
     """
-    trip = Trip(source, destination, report)
+    trip = Trip(source, destination, report, stop or asyncio.Event())
     walks = [Walk(item) for item in items]
     small = [walk for walk in walks if walk.item.size <= destination.limits.piece]
     await trip.guarded(small, trip.move_small(small))
@@ -72,6 +80,7 @@ class Trip:
     source: Source
     destination: Session
     report: Report
+    stop: asyncio.Event
 
     async def move_small(self, walks: Sequence[Walk]) -> None:
         """Move files of one piece: read and hashed once into the spool, sent from there."""
@@ -123,7 +132,8 @@ class Trip:
             self.phase([walk], "send")
             self.report.moved(walk.item.path, sum(held.length for held in walk.staged.held))
             await self.send_parts(walk, opened.pieces(walk.staged))
-        walk.checksum = await opened.checksum()
+        if walk.error is None:
+            walk.checksum = await opened.checksum()
 
     async def send_parts(self, walk: Walk, pieces: AsyncIterator[Piece]) -> None:
         """Keep ``in_flight`` parts on the way and a few more hashed; the first failure stops the rest."""
@@ -135,8 +145,16 @@ class Trip:
             self.report.moved(walk.item.path, receipt.length)
             return receipt
 
-        async for _ in bounded(pieces, write, self.destination.limits.in_flight, ahead=LEAD):
+        async for _ in bounded(self.until_stop(walk, pieces), write, self.destination.limits.in_flight, ahead=LEAD):
             pass
+
+    async def until_stop(self, walk: Walk, pieces: AsyncIterator[Piece]) -> AsyncGenerator[Piece, None]:
+        """Pass pieces on until the stop; those that are on their way then arrive and are kept."""
+        async for piece in pieces:
+            if self.stop.is_set():
+                self.fail(walk, Stopped("it was stopped between two parts", hint="the next run goes on from there"))
+                return
+            yield piece
 
     async def settle(self, walks: Sequence[Walk]) -> None:
         """Verify, compare and publish what was written."""
