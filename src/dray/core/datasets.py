@@ -27,6 +27,7 @@ from dray.model.views import (
 from dray.state import catalogue, uploads
 from dray.state.catalogue import File
 from dray.state.database import Database
+from dray.state.search import Search, find
 
 Number = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -112,7 +113,7 @@ class Datasets:
         """Return a page of files, by dataset, path and version; a cursor stays right while files come and go."""
         require_sight(who)
         search = _search(who, query)
-        found = await self._database.read(lambda connection: catalogue.find(connection, search))
+        found = await self._database.read(lambda connection: find(connection, search))
         shown = found[: query.limit]
         following = None
         if len(found) > query.limit:
@@ -167,8 +168,8 @@ def searchable(text: str) -> str:
     return text
 
 
-def _search(who: Principal, query: FileQuery) -> catalogue.Search:
-    return catalogue.Search(
+def _search(who: Principal, query: FileQuery) -> Search:
+    return Search(
         patterns=who.datasets,
         dataset=None if query.dataset is None else searchable(query.dataset),
         prefix=searchable(query.prefix or ""),

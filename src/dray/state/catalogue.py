@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, text
 
 from dray.model.states import UPLOAD_LIVE
 from dray.model.values import Value
 from dray.state.events import Note, tell
 from dray.state.given import IDS, Given, ids
 from dray.state.inserting import insert_once
-from dray.state.matching import any_of, contains, starts_with
+from dray.state.matching import any_of
 from dray.state.schema import copies, datasets, files, quoted, stores, uploads
 
 CURRENT = text("files.current")
@@ -93,42 +93,9 @@ class File(Value, frozen=True):
         return next((copy for copy in self.copies if copy.state == "verified"), None)
 
 
-class Search(Value, frozen=True):
-    """Which files are wanted, all conditions together; ``after`` is the place of the last one that was seen."""
-
-    patterns: tuple[str, ...] = ()
-    dataset: str | None = None
-    prefix: str | None = None
-    part: str | None = None
-    checksum: str | None = None
-    state: Literal["verified", "damaged", "moving", "failed", "removed"] | None = None
-    current: bool = True
-    after: tuple[str, str, int] | None = None
-    limit: int = 100
-
-
-def find(connection: Connection, search: Search) -> list[File]:
-    """Return the files that are wanted, by dataset, path and version number."""
-    if search.after is None:
-        return _page(connection, search, [], search.limit)
-    # First the rest of the dataset of the cursor, then later ones: an index serves either, but not both at once.
-    name, path, version = search.after
-    later = or_(files.c.path > path, and_(files.c.path == path, files.c.version_number > version))
-    found = _page(connection, search, [datasets.c.name == name, files.c.path >= path, later], search.limit)
-    missing = search.limit - len(found)
-    if missing == 0 or search.dataset is not None:
-        return found
-    return found + _page(connection, search, [datasets.c.name > name], missing)
-
-
-def _page(connection: Connection, search: Search, place: Sequence[ColumnElement[bool]], limit: int) -> list[File]:
-    statement = _files().where(*place, *_conditions(connection, search)).limit(limit)
-    return _with_copies(connection, statement.order_by(datasets.c.name, files.c.path, files.c.version_number))
-
-
 def get(connection: Connection, keys: Iterable[int]) -> dict[int, File]:
     """Return files by id."""
-    found = _with_copies(connection, _files().where(files.c.id.in_(select(IDS.table(connection).c.id))), ids(keys))
+    found = with_copies(connection, _files().where(files.c.id.in_(select(IDS.table(connection).c.id))), ids(keys))
     return {file.id: file for file in found}
 
 
@@ -140,24 +107,28 @@ def versions(connection: Connection, name: str, paths: Iterable[str]) -> list[Fi
     mine = files.c.path.in_(select(PATHS.table(connection).c.path))
     statement = _files().where(datasets.c.name == name, mine, files.c.published.is_not(None))
     given = PATHS.rows({"path": path} for path in paths)
-    return _with_copies(connection, statement.order_by(files.c.path, files.c.version_number), given)
+    return with_copies(connection, statement.order_by(files.c.path, files.c.version_number), given)
 
 
 _LIVE = text(f"uploads.state IN ({quoted(UPLOAD_LIVE)})")
-_OPEN = uploads.c.state.in_(["pending", "uploaded"])
-_ON_ITS_WAY = exists().where(uploads.c.file_id == files.c.id, _LIVE, _OPEN)
+OPEN = uploads.c.state.in_(["pending", "uploaded"])
+_ON_ITS_WAY = exists().where(uploads.c.file_id == files.c.id, _LIVE, OPEN)
+
+
+def files_with(dataset: ColumnElement[bool]) -> Select[Any]:
+    """Return the query for files, without conditions but the one that joins their ``dataset``."""
+    f = files.c
+    own = [f.id, datasets.c.name, f.path, f.version_number, f.size, f.checksum, f.mtime_ns, f.created, f.published]
+    return select(*own, f.current, _ON_ITS_WAY.label("moving")).select_from(files.join(datasets, dataset))
 
 
 @lru_cache
 def _files() -> Select[Any]:
-    f = files.c
-    own = [f.id, datasets.c.name, f.path, f.version_number, f.size, f.checksum, f.mtime_ns, f.created, f.published]
-    return select(*own, f.current, _ON_ITS_WAY.label("moving")).select_from(
-        files.join(datasets, datasets.c.id == f.dataset_id)
-    )
+    return files_with(datasets.c.id == files.c.dataset_id)
 
 
-def _with_copies(connection: Connection, statement: Select[Any], given: dict[str, str] | None = None) -> list[File]:
+def with_copies(connection: Connection, statement: Select[Any], given: dict[str, str] | None = None) -> list[File]:
+    """Return the files that a query for files finds, each with its copies."""
     rows = connection.execute(statement, given or {}).all()
     held: dict[int, list[Stored]] = {row.id: [] for row in rows}
     mine = copies.c.file_id.in_(select(IDS.table(connection).c.id))
@@ -176,50 +147,6 @@ def _copies() -> Select[Any]:
     c = copies.c
     proof = [c.state, c.size, c.checksum, c.level, c.tag, c.verified_by, c.verified_at]
     return select(c.file_id, stores.c.name, c.upload_id, *proof).join(stores, stores.c.id == c.store_id)
-
-
-def _conditions(connection: Connection, search: Search) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool] | None] = [
-        any_of(datasets.c.name, search.patterns) if search.patterns else None,
-        datasets.c.name == search.dataset if search.dataset is not None else None,
-        starts_with(files.c.path, search.prefix) if search.prefix else None,
-        contains(connection.dialect.name, files.c.path, search.part) if search.part else None,
-        _has_checksum(search.checksum) if search.checksum else None,
-        _in_state(search.state) if search.state else None,
-        and_(CURRENT) if search.current else None,
-    ]
-    return [condition for condition in wanted if condition is not None]
-
-
-def _has_checksum(checksum: str) -> ColumnElement[bool]:
-    """Return the condition on a checksum, with the piece of it that the index holds."""
-    return and_(
-        text("substr(files.checksum, 8, 10) = :piece").bindparams(piece=checksum[7:17]), files.c.checksum == checksum
-    )
-
-
-def _in_state(state: str) -> ColumnElement[bool]:
-    """Return the condition of a state of ``FileView`` (named in core/datasets.py); rare states begin at their rows."""
-    published = files.c.published.is_not(None)
-    verified = exists().where(copies.c.file_id == files.c.id, copies.c.state == "verified")
-    moving = _with_upload(_OPEN)
-    return {
-        "verified": and_(published, verified),
-        "damaged": and_(published, _with_copy("lost", "corrupt"), not_(verified)),
-        "moving": and_(not_(published), moving),
-        "failed": and_(not_(published), _with_upload(not_(_OPEN)), not_(moving)),
-        "removed": and_(published, _with_copy("removed"), not_(_with_copy("lost", "corrupt")), not_(verified)),
-    }[state]
-
-
-def _with_upload(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    rare = text("uploads.state <> 'accepted'")
-    return files.c.id.in_(select(uploads.c.file_id).where(rare, condition))
-
-
-def _with_copy(*states: str) -> ColumnElement[bool]:
-    rare = text("copies.state <> 'verified'")
-    return files.c.id.in_(select(copies.c.file_id).where(rare, copies.c.state.in_(states)))
 
 
 def totals(connection: Connection) -> tuple[int, int]:
