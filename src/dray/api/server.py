@@ -102,6 +102,8 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OverflowError:
+        raise UsageError("there is no such port", item=address(host, port)) from None
     except OSError as error:
         raise _cannot_listen(error, host, port) from None
 
