@@ -12,6 +12,7 @@ from dray.errors import (
     IntegrityFailure,
     NoSpace,
     PieceDamaged,
+    SourceBusy,
     SourceChanged,
     Unreachable,
     error_classes,
@@ -48,7 +49,7 @@ def test_what_is_tried_again_is_tried_within_what_a_clock_may_say(
 ) -> None:
     after = after_failure(error, failures, 0.0, trying, luck)
     assert after.seconds <= latest_due(0.0)
-    endless = isinstance(error, SourceChanged) or trying < GIVE_UP_AFTER
+    endless = isinstance(error, SourceBusy | SourceChanged) or trying < GIVE_UP_AFTER
     assert endless or after.state == "failed"
 
 
@@ -64,6 +65,13 @@ def test_what_can_never_succeed_is_not_tried_again() -> None:
 
 def test_a_file_that_changed_settles_anew_and_never_fails_of_it() -> None:
     assert after_failure(SourceChanged("it changed"), 99, 0.0, 2 * GIVE_UP_AFTER, 0.5) == Next("settling")
+
+
+def test_a_file_that_somebody_writes_to_settles_anew_and_one_whose_path_is_taken_waits() -> None:
+    written, taken = SourceBusy("a program has it open for writing"), SourceBusy("another source", after=60.0)
+    assert after_failure(written, 99, 0.0, 2 * GIVE_UP_AFTER, 0.5) == Next("settling")
+    assert after_failure(taken, 1, 0.0, 0.0, 0.5).state == "queued"
+    assert of_destination([written, written], 2) is None
 
 
 def test_a_failure_of_the_destination_is_told_from_that_of_a_file() -> None:

@@ -7,6 +7,7 @@ from dray.errors import (
     DrayError,
     IntegrityFailure,
     NoSpace,
+    SourceBusy,
     SourceChanged,
     Temporary,
     TooManyRequests,
@@ -62,7 +63,7 @@ class Next(Value, frozen=True):
 
 def after_failure(error: DrayError, failures: int, tried: float, now: float, luck: float) -> Next:
     """Decide about a file after so many failures in a row, the first of them at ``tried``."""
-    if isinstance(error, SourceChanged):
+    if _of_source(error):
         return Next("settling")
     damaged = isinstance(error, IntegrityFailure) and failures < DAMAGES
     cause = Temporary(error.message, after=error.after) if damaged else error
@@ -78,4 +79,9 @@ def of_destination(errors: Sequence[DrayError], batch: int) -> DrayError | None:
     named = next((error for error in errors if isinstance(error, OF_DESTINATION)), None)
     kinds = {type(error) for error in errors}
     alike = len(errors) == batch > 1 and len(kinds) == 1 and errors[0].retry == "later"
-    return named or (errors[0] if alike and not isinstance(errors[0], SourceChanged) else None)
+    return named or (errors[0] if alike and not _of_source(errors[0]) else None)
+
+
+def _of_source(error: DrayError) -> bool:
+    """Say whether a file failed because somebody changes it; a place that is busy with its path says until when."""
+    return isinstance(error, SourceChanged) or (isinstance(error, SourceBusy) and error.after is None)
