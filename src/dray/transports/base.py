@@ -62,7 +62,7 @@ class Session(Protocol):
     async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
         """Give verified files their final names, durably. Repeating it answers the same entry."""
 
-    async def remove(self, refs: Sequence[Ref]) -> Sequence[None | Failure]:
+    async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Remove what is staged or published under each ref; a thing that is not there is removed already."""
 
 
