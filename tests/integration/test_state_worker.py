@@ -14,20 +14,21 @@ from dray.clock import SystemClock
 from dray.errors import DrayError, Forbidden, NoSpace, NotFound
 from dray.fs import FileRange
 from dray.model.parts import Part, parts
-from dray.model.values import Claim, Entry, Proof, Ref, Staged
+from dray.model.values import Claim, Entry, Limits, Proof, Ref, Staged
 from dray.model.views import CancelItem, JobView, ScrubRequest, StagedUpload, UploadView
 from dray.moving.spool import Spool
 from dray.transports.base import Failure, Piece, Session
 from dray.transports.memory import Memory, MemorySession
 from dray.transports.posix import Posix
 from dray.transports.refs import published
+from dray.work import verify
 from dray.work.loop import Loop, Pace, Tools
 from dray.work.scrub import ScrubHandler
 from dray.work.steps import Claim as Held
 from dray.work.steps import Place
 from dray.work.sweep import SweepHandler
 from dray.work.verify import Verify
-from tests.integration.world import LIMITS, STORE, World, file, good, until, world_at
+from tests.integration.world import LIMITS, STORE, World, claim, file, good, until, world_at
 
 QUICK = Pace(poll=0.05)
 
@@ -433,5 +434,27 @@ def test_on_a_real_disk_files_of_any_number_of_parts_survive_the_kill_after_publ
         names = [path.relative_to(tmp_path / "store") for path in (tmp_path / "store").rglob("*") if path.is_file()]
         assert sorted(str(name) for name in names if name.parts[0] != ".dray") == ["raw/large", "raw/small"]
         assert [name for name in names if name.parts[0] == ".dray" and name.name != "lock"] == []
+
+    play(f"sqlite:///{tmp_path}/database.sqlite", story)
+
+
+def test_small_files_get_their_verdict_before_a_large_one_of_the_same_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "TOGETHER", Limits(piece=1000, batch_files=512))
+
+    async def story(site: Site) -> None:
+        staged = await site.world.stage(file("large", content="x" * 5000), file("small", content="small"))
+        await site.send(staged[:1], "x" * 5000)
+        await site.send(staged[1:], "small")
+        await site.world.uploads.complete(
+            site.world.admin, [claim(staged[0].upload, "x" * 5000), claim(staged[1].upload, "small")]
+        )
+        site.faulty.verify_fails = {"large": NoSpace("the disk is full", after=3600.0)}
+        async with site.working():
+            await site.verdicts([staged[1].upload])
+            await until_settled(site)
+        (task,) = await site.world.execute("SELECT task FROM jobs")
+        assert f'"uploads":[{staged[0].upload}],"bytes":5000' in str(task[0])
 
     play(f"sqlite:///{tmp_path}/database.sqlite", story)

@@ -253,8 +253,9 @@ def test_cancelled_it_ends_at_once_and_settles_nothing() -> None:
     asyncio.run(story())
 
 
-def test_verify_jobs_are_gathered_and_others_stay_alone() -> None:
+def test_small_verify_jobs_are_gathered_and_others_stay_alone() -> None:
     works = [work(1, VerifyTask(tuple(range(6)))), work(2, ScrubTask()), work(3, VerifyTask(tuple(range(4))))]
     works += [work(4, VerifyTask((1,))), work(5, SweepTask()), work(6, VerifyTask(tuple(range(50))))]
-    gathered = [[one.job for one in group] for group in batches(works, 10)]
-    assert sorted(gathered) == [[1, 3], [2], [4], [5], [6]]
+    works += [work(7, VerifyTask((1,), 900)), work(8, VerifyTask((1,), 99)), work(9, VerifyTask((1,), 5000))]
+    gathered = [[one.job for one in group] for group in batches(works, Pace(files=10, bytes=1000))]
+    assert sorted(gathered) == [[1, 3], [2], [4, 7], [5], [6], [8], [9]]

@@ -158,7 +158,8 @@ class Uploads:
         refused = [error or _refuse_second(item, claims) for item, error in zip(items, refused, strict=True)]
         if claims:
             lane = f"{who.token}/{found[next(iter(claims))].dataset}"
-            job = jobs.add(connection, VerifyTask(tuple(claims)), lane, now, QUEUED)
+            task = VerifyTask(tuple(claims), sum(found[key].size for key in claims))
+            job = jobs.add(connection, task, lane, now, QUEUED)
             rows.claim(connection, Change("upload", ("pending",), "uploaded", now, who.name), claims, job)
             found = found | {key: _claimed(found[key], claims[key], job, now) for key in claims}
         return [error or upload_view(found[item.upload]) for item, error in zip(items, refused, strict=True)]

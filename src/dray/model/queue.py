@@ -9,9 +9,10 @@ from dray.model.values import Value
 
 
 class VerifyTask(Value, frozen=True, tag="verify"):
-    """Verify and publish these uploads."""
+    """Verify and publish these uploads, which have so many bytes together."""
 
     uploads: tuple[int, ...]
+    bytes: int = 0
 
 
 class ScrubTask(Value, frozen=True, tag="scrub"):

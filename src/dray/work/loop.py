@@ -22,12 +22,14 @@ LOG = logging.getLogger(__name__)
 class Pace(Value, frozen=True):
     """How much a worker does at once; times in seconds.
 
-    Up to ``files`` are verified together. ``poll`` is how often it looks without being rung for, ``longest`` how long
+    Up to ``files`` and ``bytes`` of several jobs are verified together, so that small ones share what a batch costs and
+    do not wait for large ones. ``poll`` is how often it looks without being rung for, ``longest`` how long
     a failed job waits at most: what was full or away is noticed soon. ``lease`` is that of the queue.
     """
 
     slots: int = 3
     files: int = 512
+    bytes: int = 64 << 20
     poll: float = 1.0
     lease: float = LEASE
     longest: float = 30.0
@@ -71,7 +73,7 @@ class Loop:
     async def _turn(self, stopping: "asyncio.Task[bool]") -> None:
         """Begin what is due and there is room for; else wait for the bell, for room, or for the next look."""
         with self._tools.bell.listen(JOBS) as ear:
-            for works in batches(await self._claim(), self._pace.files):
+            for works in batches(await self._claim(), self._pace):
                 self._begin(works)
             ringing = asyncio.create_task(ear.wait(self._pace.poll))
             full = len(self._running) >= self._pace.slots
@@ -85,7 +87,7 @@ class Loop:
         free = self._pace.slots - len(self._running)
         works: list[Work] = []
         try:
-            while free > 0 and sum(_load(work, self._pace.files) for work in works) < free * self._pace.files:
+            while sum(_load(work, self._pace) for work in works) < free:
                 more = await self._tools.queue.claim(self._tools.holder, 2 * free)
                 works += more
                 if len(more) < 2 * free:
@@ -173,13 +175,13 @@ class Loop:
                 claim.lost |= {work.job for work in claim.works} - held
 
 
-def batches(works: Sequence[Work], files: int) -> Iterator[list[Work]]:
-    """Yield jobs that are worked on together: verify jobs up to a number of files, others alone."""
+def batches(works: Sequence[Work], pace: Pace) -> Iterator[list[Work]]:
+    """Yield jobs that are worked on together: small verify jobs as many as fit, others alone."""
     gathered: list[Work] = []
     for work in works:
-        if not isinstance(work.task, VerifyTask):
+        if _load(work, pace) >= 1.0:
             yield [work]
-        elif gathered and sum(_load(one, files) for one in (*gathered, work)) > files:
+        elif sum(_load(one, pace) for one in (*gathered, work)) > 1.0:
             yield gathered
             gathered = [work]
         else:
@@ -188,9 +190,11 @@ def batches(works: Sequence[Work], files: int) -> Iterator[list[Work]]:
         yield gathered
 
 
-def _load(work: Work, files: int) -> int:
-    """Return how much of a slot for so many files a job fills."""
-    return len(work.task.uploads) if isinstance(work.task, VerifyTask) else files
+def _load(work: Work, pace: Pace) -> float:
+    """Return how much of a slot a job fills: 1 or more is all of it."""
+    if not isinstance(work.task, VerifyTask):
+        return 1.0
+    return max(len(work.task.uploads) / pace.files, work.task.bytes / pace.bytes)
 
 
 def _known(error: Exception, work: Work) -> DrayError:

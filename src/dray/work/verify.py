@@ -9,14 +9,18 @@ import msgspec
 from dray.core.record import Records, Verdict
 from dray.core.uploads import Uploads, UploadTarget
 from dray.errors import DrayError, IntegrityFailure, NotFound
+from dray.model.parts import plan_batches
 from dray.model.queue import VerifyTask, Work
 from dray.model.values import Claim as Said
-from dray.model.values import Proof, Staged
+from dray.model.values import Limits, Proof, Staged
 from dray.model.verdict import compare
 from dray.transports.base import Failure
 from dray.work.steps import Claim, Place, Step
 
 LOG = logging.getLogger(__name__)
+TOGETHER = Limits(piece=1 << 30, batch_files=512)
+"""What is verified and recorded in one go; the verdicts of the others do not wait for a larger file."""
+
 SEND_AGAIN = "run the same command again to send it anew"
 
 
@@ -56,12 +60,16 @@ class Verify:
     async def step(self, claim: Claim) -> Sequence[Step]:
         """Bring the uploads of all jobs to a verdict; those that cannot get one yet make their job wait."""
         cases = await self._cases(claim.works)
+        for batch in plan_batches(cases, lambda case: case.target.size, TOGETHER):
+            await self._bring(batch, claim)
+        return [_step(work, cases) for work in claim.works]
+
+    async def _bring(self, cases: Sequence[Case], claim: Claim) -> None:
         await self._stage(cases)
         await self._prove(_going(cases))
         claim.check()
         await self._publish(_going(cases))
         await self._record([case for case in cases if not case.waits])
-        return [_step(work, cases) for work in claim.works]
 
     async def give_up(self, work: Work, error: DrayError) -> None:
         """Reject what still waits for the job."""
@@ -136,5 +144,5 @@ def _step(work: Work, cases: Sequence[Case]) -> Step:
     waiting = [case for case in cases if case.work is work and case.waits]
     if not waiting:
         return Step(work.job)
-    left = VerifyTask(tuple(case.target.upload for case in waiting))
+    left = VerifyTask(tuple(case.target.upload for case in waiting), sum(case.target.size for case in waiting))
     return Step(work.job, error=waiting[0].error, task=left)
