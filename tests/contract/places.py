@@ -111,8 +111,12 @@ class DrayPlace:
     async def connect(self) -> AsyncIterator[Session]:
         url = self._server.url
         async with Http(HttpSettings()) as http:
-            api = Api(http, Server(url=url, api=f"{url}/api/v1", prefix=0, version=""), self._server.token)
-            transport = DrayTransport(api, DraySettings(self._dataset, piece=LIMITS.piece), SystemClock())
+            api = Api(
+                http,
+                Server(url=url, api=f"{url}/api/v1", prefix=0, version="", part_size=LIMITS.piece),
+                self._server.token,
+            )
+            transport = DrayTransport(api, DraySettings(self._dataset), SystemClock())
             async with transport.connect() as session:
                 yield session
 

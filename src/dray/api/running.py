@@ -106,8 +106,8 @@ async def me(call: Call[Nothing, None]) -> Me:
 
 
 async def health(call: Call[Nothing, None]) -> Health:
-    prefix = call.request.scope.get("root_path", "")
-    return Health(status="ok", name="dray", version=call.services.about.version, api=prefix + API)
+    about, prefix = call.services.about, call.request.scope.get("root_path", "")
+    return Health(status="ok", name="dray", version=about.version, api=prefix + API, part_size=about.part_size)
 
 
 async def metrics(call: Call[Nothing, None]) -> Response:

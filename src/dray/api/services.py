@@ -18,12 +18,16 @@ from dray.core.uploads import Uploads
 
 @dataclass(frozen=True)
 class About:
-    """What this server says of itself. ``url`` is its address for others, when a proxy stands before it."""
+    """What this server says of itself. ``url`` is its address for others, when a proxy stands before it.
+
+    A file up to ``part_size`` bytes is one piece.
+    """
 
     version: str
     database: str
     started: float
     url: str | None = None
+    part_size: int = 32 << 20
 
 
 @dataclass(frozen=True)

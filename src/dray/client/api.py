@@ -25,12 +25,16 @@ PAGE = 1000
 
 
 class Server(Value, frozen=True):
-    """A server that was found: its own address, the path of its API, and how many segments its prefix takes."""
+    """A server that was found: its own address, that of its API, and how many segments its prefix takes.
+
+    A file up to ``part_size`` bytes is one piece for it.
+    """
 
     url: str
     api: str
     prefix: int
     version: str
+    part_size: int = 32 << 20
 
 
 async def find_server(http: Http, address: Address) -> Server:
@@ -40,7 +44,7 @@ async def find_server(http: Http, address: Address) -> Server:
         health = _health(await http.send(Request("GET", f"{address.origin}{prefix}/health")))
         if health:
             api = health.api if health.api.startswith(f"{prefix}/") else prefix + health.api
-            return Server(address.origin + prefix, address.origin + api, count, health.version)
+            return Server(address.origin + prefix, address.origin + api, count, health.version, health.part_size)
     raise NotFound("no Dray server answers there", item=address.origin, hint="is the address right?")
 
 

@@ -363,7 +363,10 @@ class Me(Wire, frozen=True, kw_only=True):
 
 
 class Health(Wire, frozen=True, kw_only=True):
+    """``part_size``: a file up to so many bytes is one piece."""
+
     status: Literal["ok"]
     name: Literal["dray"]
     version: str
     api: str
+    part_size: int = 32 << 20

@@ -41,16 +41,12 @@ PAUSE = 0.2
 
 
 class DraySettings(Value, frozen=True):
-    """Where to and how: ``patience`` is how many seconds the server may take to verify a batch (0: nobody waits).
-
-    ``piece`` is the size up to which files are sent whole; where the server wants smaller parts, they are cut.
-    """
+    """Where to and how: ``patience`` is how many seconds the server may take to verify a batch (0: nobody waits)."""
 
     dataset: str
     create: bool = True
     parallel: int = 4
     patience: float = 600.0
-    piece: int = 32 << 20
 
 
 class DrayTransport:
@@ -75,7 +71,7 @@ class DraySession:
     """
 
     def __init__(self, lines: Lines, settings: DraySettings) -> None:
-        self.limits = Limits(piece=settings.piece, in_flight=settings.parallel)
+        self.limits = Limits(piece=lines.api.server.part_size, in_flight=settings.parallel)
         self._api = lines.api
         self._clock = lines.clock
         self._settings = settings

@@ -53,12 +53,13 @@ async def dataset(api: Api, place: Place, options: Options, clock: Clock, waitin
 
 
 @asynccontextmanager
-async def directory(path: str, parallel: int) -> AsyncIterator[PosixSession]:
-    """Open a local directory, made where it is missing, for files that arrive."""
+async def directory(path: str, source: Limits) -> AsyncIterator[PosixSession]:
+    """Open a local directory, made where it is missing, for files that arrive in pieces as ``source`` has them."""
     nested = nest(path)
+    limits = Limits(piece=source.piece, in_flight=source.in_flight)
     await in_thread(None, nested.__enter__)
     try:
-        async with Posix(path, name="download", limits=Limits(in_flight=parallel)).connect() as session:
+        async with Posix(path, name="download", limits=limits).connect() as session:
             yield session
     finally:
         await in_thread(None, nested.__exit__, None, None, None)

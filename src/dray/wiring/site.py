@@ -57,7 +57,8 @@ async def serve_until(base: Base, listening: socket.socket, say: Say, stop: Stop
 def make_services(base: Base) -> Services:
     """Return what the operations of the API work with."""
     database, clock, bell = base.database, base.clock, base.bell
-    about = About(importlib.metadata.version("dray"), database.kind, clock.wall(), base.settings.server.url)
+    settings, version = base.settings, importlib.metadata.version("dray")
+    about = About(version, database.kind, clock.wall(), settings.server.url, int(settings.limits.part_size))
     return Services(
         access=Access(database, clock),
         uploads=base.uploads,

@@ -75,7 +75,7 @@ async def _download(app: App, wanted: Wanted, stop: Stop) -> tally.Tally:
 
 
 async def _fetch(wanted: Wanted, request: Request, carried: Carried, stop: Stop) -> None:
-    async with wiring.directory(wanted.directory, request.parallel) as directory:
+    async with wiring.directory(wanted.directory, carried.session.limits) as directory:
         reader = Reader(directory.root, carried.notes.known, carried.clock, carried.audience, stop.event)
         here = Here(directory.root, reader)
         fetch = Fetch(request, carried.session, directory, here, carried.audience)
