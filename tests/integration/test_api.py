@@ -79,6 +79,11 @@ def test_an_address_that_means_nothing_is_not_found(rest: Rest) -> None:
         assert (answer.status, answer.code) == (404, "not-found"), path
 
 
+def test_the_type_of_a_problem_is_an_address_that_explains_it(rest: Rest) -> None:
+    problem = rest.get("/nothing").json
+    assert b"There is no such thing" in rest.ask("GET", problem["type"]).body
+
+
 @pytest.mark.parametrize("method", ["DELETE", "PATCH", "OPTIONS", "TRACE", "PUT", "BREW"])
 def test_a_method_that_is_not_there_names_those_that_are(rest: Rest, method: str) -> None:
     answer = rest.ask(method, f"{API}/datasets")

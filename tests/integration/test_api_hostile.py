@@ -183,6 +183,17 @@ def test_many_slow_clients_do_not_keep_others_waiting(server: DrayServer) -> Non
         assert Rest(server, "").ask("GET", "/health").status == 200
 
 
+def test_one_address_cannot_take_all_connections(server: DrayServer) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(1000):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
+        with socket.create_connection(("127.0.0.1", server.port), 30) as one_more, contextlib.suppress(ConnectionError):
+            assert one_more.recv(1) == b""
+        elsewhere = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30, ("127.0.0.2", 0)))
+        elsewhere.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert elsewhere.recv(4096).startswith(b"HTTP/1.1 200")
+
+
 def test_pipelined_requests_are_answered_in_order(server: DrayServer) -> None:
     request = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-Id: r%d\r\n\r\n"
     answer = talk(server, b"".join(request % n for n in range(20)))

@@ -101,6 +101,7 @@ class BundleDownload:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         files = await self._asked(Request(scope, receive))
+        await self._services.store.check(files)
         total = sum(file.size for file in files)
         start = [
             (b"content-type", BODIES.encode()),

@@ -14,6 +14,7 @@ from dray.errors import (
     NotFound,
     PieceDamaged,
     Refused,
+    SourceChanged,
     Unauthenticated,
 )
 from dray.model import views
@@ -348,7 +349,7 @@ BYTES = (
         scope=None,
         headers=downloads.PARAMETERS,
         also=((206, "One range of it.", "application/octet-stream"), (304, "The caller has this content.", None)),
-        problems=(Denied, Expired, RangeRefused, Refused, Unauthenticated),
+        problems=(Denied, Expired, RangeRefused, Refused, SourceChanged, Unauthenticated),
     ),
     ByteRoute(
         name="get_bundle",
@@ -359,7 +360,7 @@ BYTES = (
         body=views.FilesRequest,
         answer=BINARY,
         gives=downloads.BODIES,
-        problems=(NotFound,),
+        problems=(NotFound, SourceChanged),
     ),
 )
 

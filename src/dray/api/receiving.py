@@ -167,7 +167,7 @@ class _Bundle:
         if announced != self._length:
             raise UsageError(f"the manifest announces {announced} bytes in all, Content-Length says {self._length}")
         self._counted.uncounted = HEAD + len(manifest)
-        return asyncio.run_coroutine_threadsafe(self._arrivals(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._arrivals(), self._loop).result(STALL)
 
     async def _arrivals(self) -> list[Arrival]:
         await self._services.slots.take(self._task, [(item.upload, 1) for item in self._items])

@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,7 +21,9 @@ DRAIN = 30.0
 HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 20.0
 KEEP_ALIVE = 75
-MOST_CONNECTIONS = 1000
+MOST_CONNECTIONS = 4000
+MOST_OF_ONE = 1000
+"""Connections of one address; many clients can stand behind one."""
 
 
 class Listener(uvicorn.Server):
@@ -47,18 +51,28 @@ class Listener(uvicorn.Server):
 
 
 class GuardedProtocol(LaneProtocol):
-    """Gives up on clients that send the head of a request slowly, or without end."""
+    """Gives up on clients that send the head of a request slowly, or without end, or open too many connections."""
 
+    _of_one: ClassVar[Counter[str]] = Counter()
+    _host = ""
     _timer: asyncio.TimerHandle | None = None
     _between = True
     _head = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_head()
+        self._host = self.client[0] if self.client else ""
+        self._of_one[self._host] += 1
+        if len(self.connections) > MOST_CONNECTIONS or self._of_one[self._host] > MOST_OF_ONE:
+            transport.abort()
+        else:
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
+        self._of_one[self._host] -= 1
+        if not self._of_one[self._host]:
+            del self._of_one[self._host]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -142,7 +156,6 @@ def make_listener(app: ASGIApp, ready: Callable[[], None]) -> Listener:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=int(DRAIN),
-        limit_concurrency=MOST_CONNECTIONS,
         backlog=BACKLOG,
     )
     return Listener(config, ready)

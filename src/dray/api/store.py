@@ -15,7 +15,7 @@ from dray.core.datasets import StoredFile
 from dray.core.uploads import Uploads, UploadTarget
 from dray.errors import DrayError, NoSpace
 from dray.model.values import Held, Landing, Staged
-from dray.model.views import HeldPart, StagedUpload, StoreStatus
+from dray.model.views import HeldPart, StagedUpload, StageFile, StoreStatus
 from dray.moving.receive import Inbox
 from dray.threads import in_thread
 from dray.transports.base import Failure
@@ -87,6 +87,16 @@ class Store:
         finally:
             os.close(fd)
 
+    async def check(self, files: Sequence[StoredFile]) -> None:
+        """Raise what stands against reading any of these, before an answer is begun."""
+
+        def open_each() -> None:
+            for file in files:
+                with self.open(file):
+                    pass
+
+        await self.run(open_each)
+
     @asynccontextmanager
     async def opened(self, file: StoredFile) -> AsyncIterator[int]:
         """Open the verified bytes of a file off the loop."""
@@ -98,26 +108,23 @@ class Store:
             await self.run(opening.__exit__, None, None, None)
 
     async def admit(
-        self, uploads: Uploads, answers: Sequence[StagedUpload | DrayError]
+        self, uploads: Uploads, files: Sequence[StageFile], answers: Sequence[StagedUpload | DrayError]
     ) -> list[StagedUpload | DrayError]:
         """Fill in which parts of staged uploads are held, and refuse those for whose bytes there is no space."""
         left = await self.free()
         admitted: list[StagedUpload | DrayError] = []
-        targets = await self._targets(uploads, answers)
-        for answer in answers:
-            target = targets.get(answer.upload) if isinstance(answer, StagedUpload) else None
-            if isinstance(answer, DrayError) or target is None:
+        for file, answer in zip(files, answers, strict=True):
+            if isinstance(answer, DrayError) or answer.state != "pending" or not answer.upload:
                 admitted.append(answer)
                 continue
-            held = await self.held(target)
-            left -= target.size - sum(part.length for part in held)
-            admitted.append(msgspec.structs.replace(answer, held=held) if left >= 0 else _no_space(target))
+            held = await self._held_parts(uploads, answer) if file.size > answer.part_size else []
+            left -= file.size - sum(part.length for part in held)
+            admitted.append(msgspec.structs.replace(answer, held=held) if left >= 0 else _no_space(answer.path))
         return admitted
 
-    async def _targets(self, uploads: Uploads, answers: Sequence[StagedUpload | DrayError]) -> dict[int, UploadTarget]:
-        sending = [one.upload for one in answers if isinstance(one, StagedUpload) and one.state == "pending"]
-        found = await uploads.targets([upload for upload in sending if upload])
-        return {target.upload: target for target in found if isinstance(target, UploadTarget)}
+    async def _held_parts(self, uploads: Uploads, answer: StagedUpload) -> list[HeldPart]:
+        (target,) = await uploads.targets([answer.upload])
+        return [] if isinstance(target, DrayError) else await self.held(target)
 
     async def held(self, target: UploadTarget) -> list[HeldPart]:
         """Return the parts of an upload that are durable; of a file of one piece none is before it is verified."""
@@ -130,10 +137,10 @@ def _held(part: Held) -> HeldPart:
     return HeldPart(number=part.number, offset=part.offset, length=part.length, crc32c=f"{part.crc32c:08x}")
 
 
-def _no_space(target: UploadTarget) -> NoSpace:
+def _no_space(path: str) -> NoSpace:
     return NoSpace(
         "the store has no space for it",
-        item=target.path,
+        item=path,
         hint="free space there; it is taken at the next try",
         after=30.0,
     )

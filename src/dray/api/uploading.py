@@ -44,7 +44,7 @@ class UploadsQuery(WaitQuery, frozen=True, kw_only=True):
 
 async def stage(call: Call[Nothing, StageRequest]) -> list[StagedUpload | DrayError]:
     staged = await call.services.uploads.stage(call.who, call.body)
-    return await call.services.store.admit(call.services.uploads, staged)
+    return await call.services.store.admit(call.services.uploads, call.body.files, staged)
 
 
 async def sign_parts(call: Call[Nothing, PartsRequest]) -> list[SignedUrl | DrayError]:

@@ -13,6 +13,8 @@ INTERRUPTED = 130
 PATIENCE = 10.0
 """Seconds from the second signal until the process leaves without waiting for its threads."""
 
+FILES = 65_536
+
 Say = Callable[[str], None]
 
 
@@ -29,8 +31,20 @@ Life = Callable[[Stop], Coroutine[Any, Any, None]]
 
 def run(life: Life, say: Say) -> int:
     """Run a server until it is told to stop; return the exit code of the process."""
+    _allow_files()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_guarded(life, say))
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files as far as the system lets us: a connection is one, a file that is sent is one."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
