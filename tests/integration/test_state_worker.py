@@ -458,3 +458,22 @@ def test_small_files_get_their_verdict_before_a_large_one_of_the_same_job(
         assert f'"uploads":[{staged[0].upload}],"bytes":5000' in str(task[0])
 
     play(f"sqlite:///{tmp_path}/database.sqlite", story)
+
+
+def test_on_a_real_disk_nothing_stays_of_an_upload_that_was_given_up(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        world = site.world
+        async with Posix(tmp_path / "store", name="store", limits=LIMITS, compare_final=False).connect() as session:
+            site.use(session.comparing())
+            content = "hello" * 40_000
+            given_up = await world.stage(file("a", "v1", content, on_exists="fail", source="s"))
+            await site.send(given_up, content)
+            await world.uploads.cancel(world.admin, [CancelItem(upload=given_up[0].upload)])
+            async with site.working():
+                await site.verdicts(await site.upload("a", content=content, version="v2"))
+                await world.queue.start()
+                await until_swept(site)
+        names = [path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.name != "lock"]
+        assert names == [tmp_path / "store" / "raw" / "a"]
+
+    play(f"sqlite:///{tmp_path}/database.sqlite", story)

@@ -11,6 +11,7 @@ from dray.core.sweep import BATCH, Sweep
 from dray.core.uploads import UploadTarget
 from dray.errors import DrayError
 from dray.model.queue import SweepTask, Work
+from dray.model.values import Landing, OnExists
 from dray.transports.base import Failure
 from dray.work.steps import Claim, Place, Step
 
@@ -68,8 +69,7 @@ class SweepHandler:
 
     async def _remove(self, targets: Sequence[UploadTarget]) -> list[int]:
         """Remove what is staged for uploads; return those for which nothing is any more."""
-        # Without a checksum no final file can be taken for this one, so that the ref names what is staged.
-        landings = [msgspec.structs.replace(target.landing(), checksum=None) for target in targets]
+        landings = [_leaving(target) for target in targets]
         staged = await self._place.session.stage(landings)
         refs = [one.ref for one in staged if not isinstance(one, DrayError)]
         answers = iter(await self._place.session.remove(refs) if refs else [])
@@ -86,6 +86,15 @@ class SweepHandler:
             LOG.info("%d staged files belong to no upload and are removed", len(orphans))
             await self._place.attic.discard(orphans)
         return len(orphans)
+
+
+def _leaving(target: UploadTarget) -> Landing:
+    """Return the landing that names what is staged, whatever has the final name by now.
+
+    Without a checksum no final file is taken for this one, and none stands against it.
+    """
+    on_exists: OnExists = "version" if target.on_exists == "fail" else target.on_exists
+    return msgspec.structs.replace(target.landing(), checksum=None, on_exists=on_exists)
 
 
 def _remains(target: UploadTarget, failure: Failure | None) -> bool:
