@@ -201,15 +201,17 @@ class Uploads:
         now = self._clock.monotonic()
         end, look = now + seconds, now + POLL
         with self._bell.listen(VERDICTS) as ear:
-            views = await self.views(who, uploads)
-            while (moving := _without_verdict(views)) and now < end:
-                await ear.wait(min(end, look) - now)
-                now = self._clock.monotonic()
+            while now < end and (moving := await self._without_verdict(who, uploads)):
                 # Verdicts of other processes do not ring here.
-                if moving <= ear.heard or now >= min(end, look):
-                    views = await self.views(who, uploads)
-                    look = now + POLL
-        return views
+                while not moving <= ear.heard and now < min(end, look):
+                    await ear.wait(min(end, look) - now)
+                    now = self._clock.monotonic()
+                look = now + POLL
+        return await self.views(who, uploads)
+
+    async def _without_verdict(self, who: Principal, uploads: Sequence[int]) -> set[int]:
+        moving = await self._database.read(lambda connection: rows.without_verdict(connection, uploads))
+        return {key for key, dataset in moving.items() if readable(who, dataset)}
 
 
 TOUCH = 5.0
@@ -288,8 +290,3 @@ def _refuse_cancel(who: Principal, item: CancelItem, upload: Whole | None, at_re
     if upload.state == "uploaded" and upload.job is not None and upload.job not in at_rest:
         return Busy("it is being verified right now", item=name, hint="ask again in a moment", after=1.0)
     return None
-
-
-def _without_verdict(views: Sequence[UploadView | DrayError]) -> set[int]:
-    shown = (view for view in views if isinstance(view, UploadView))
-    return {view.upload for view in shown if not states.final("upload", view.state)}

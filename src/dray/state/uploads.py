@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningInsert, Update
 
-from dray.model.states import UPLOAD_LIVE
+from dray.model.states import UPLOAD, UPLOAD_LIVE, final
 from dray.model.values import Value
 from dray.state.given import IDS, Given, Row, ids
 from dray.state.inserting import insert_new
@@ -233,6 +233,20 @@ def _arriving(given: Subquery) -> Select[Any]:
     joined = uploads.join(files, files.c.id == u.file_id).join(datasets, datasets.c.id == files.c.dataset_id)
     chosen = select(u.id, u.file_id, datasets.c.name, files.c.path, *own).select_from(joined)
     return chosen.where(u.id.in_(select(given.c.id)))
+
+
+def without_verdict(connection: Connection, keys: Iterable[int]) -> dict[int, str]:
+    """Return the uploads that may still get somewhere, each with its dataset: a cheap question, asked often."""
+    statement = _without_verdict(IDS.table(connection))
+    return {row[0]: row[1] for row in connection.execute(statement, ids(keys)).all()}
+
+
+@lru_cache
+def _without_verdict(given: Subquery) -> Select[Any]:
+    joined = uploads.join(files, files.c.id == uploads.c.file_id).join(datasets, datasets.c.id == files.c.dataset_id)
+    moving = tuple(state for state in UPLOAD if not final("upload", state))
+    chosen = select(uploads.c.id, datasets.c.name).select_from(joined)
+    return chosen.where(uploads.c.id.in_(select(given.c.id)), text(f"uploads.state IN ({quoted(moving)})"))
 
 
 class Whole(Value, frozen=True):
