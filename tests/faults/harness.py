@@ -29,7 +29,7 @@ from tests.faults.reaper import sweep
 PR_SET_PTRACER, ANY = 0x59616D61, ctypes.c_ulong(-1)
 
 
-SERVER = tuple(
+WANTED = tuple(
     f"dray.{name}" for name in ("api", "web", "work", "core", "state", "transports", "model", "config", "wiring")
 )
 
@@ -42,13 +42,13 @@ class OneThread(concurrent.futures.thread.ThreadPoolExecutor):
 
 
 def preload() -> None:
-    """Import everything that a server or its pages may want."""
+    """Import everything that a server, its pages or its clients may want."""
     import dray
 
     for found in pkgutil.walk_packages(dray.__path__, "dray."):
-        if found.name.startswith(SERVER) and not found.name.startswith("dray.state.migrations."):
+        if found.name.startswith(WANTED) and not found.name.startswith("dray.state.migrations."):
             importlib.import_module(found.name)
-    for name in ("main", "serving", "commands.up"):
+    for name in ("main", "serving", "commands.up", "commands.watch", "commands.download"):
         importlib.import_module(f"dray.cli.{name}")
 
 

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import Queue
 from typing import TypeVar
@@ -26,34 +26,86 @@ GONE = 30.0
 """Seconds in which a killed process must be gone."""
 
 
-class Child:
-    """One server forked off the harness; it keeps its data and port over restarts."""
+class Fork:
+    """One ``dray`` command forked off the harness; it may be started again after it ended."""
 
-    def __init__(self, nursery: "Nursery", base: Path, env: Mapping[str, str]) -> None:
-        self.nursery, self.base = nursery, base
-        self.data, self.port = base / "data", free_port()
-        self.url = f"http://{LOOPBACK}:{self.port}"
-        self.env = clean_environment(base / "home", env)
-        (base / "home").mkdir(parents=True)
+    def __init__(self, nursery: "Nursery", base: Path, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        self.nursery, self.base, self.argv = nursery, base, list(argv)
+        home = base / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        self.env = clean_environment(home, env)
         self.log = base / "dray.log"
         self.starts = 0
         self.pid: int | None = None
-        self.status: int | None = None
 
     @property
     def control(self) -> str:
         return str(self.base / f"c{self.starts}")
 
-    @property
-    def token(self) -> str:
-        return (self.data / "admin.token").read_text().strip()
-
     def begin(self, hold: bool = False) -> None:
         """Start without waiting; ``hold`` keeps it from doing anything before its threads were asked for."""
         self.starts += 1
-        argv = ["up", "--data", str(self.data), "--listen", f"{LOOPBACK}:{self.port}"]
-        order = {"argv": argv, "env": self.env, "log": str(self.log), "control": self.control, "hold": hold}
+        order = {"argv": self.argv, "env": self.env, "log": str(self.log), "control": self.control, "hold": hold}
         self.pid = self.nursery.ask(order)["pid"]
+
+    @property
+    def alive(self) -> bool:
+        """Say whether it runs; a child that was killed is a zombie until the harness has waited for it."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+    def trouble(self) -> str | None:
+        return None if self.alive else f"ended; log:\n{self.log.read_text()[-3000:]}"
+
+    @contextmanager
+    def threads(self) -> Iterator[dict[str, int]]:
+        """Lend the threads by name; a command that was held goes on when they are given back."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            wait_until(lambda: connection.connect_ex(self.control) == 0, 30, "the control socket", self.trouble)
+            yield dict(json.loads(connection.makefile().readline()))
+
+    @contextmanager
+    def traced_from_start(self, options: list[str], log: Path) -> Iterator[None]:
+        """Start with strace looking at it from its first call on; it goes on when this is entered."""
+        self.begin(hold=True)
+        with ExitStack() as stack:
+            with self.threads():
+                assert self.pid
+                stack.enter_context(traced(self.pid, ["-f", *options], log))
+            yield
+
+    def wait(self, seconds: float = GONE) -> int:
+        """Wait until it is gone and return its exit code, negative for a signal."""
+        deadline = time.monotonic() + seconds
+        while self.alive:
+            if time.monotonic() > deadline:
+                raise ServerTrouble(f"{self.argv[0]} still runs after {seconds:.0f} s")
+            time.sleep(0.005)
+        self.pid = None
+        return os.waitstatus_to_exitcode(self.nursery.answer()["ended"])
+
+    def kill9(self) -> None:
+        """Kill it, if it still runs, and wait until it is gone."""
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+
+class Child(Fork):
+    """One server; it keeps its data and port over restarts."""
+
+    def __init__(self, nursery: "Nursery", base: Path, env: Mapping[str, str]) -> None:
+        self.data, self.port = base / "data", free_port()
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        super().__init__(nursery, base, ["up", "--data", str(self.data), "--listen", f"{LOOPBACK}:{self.port}"], env)
+
+    @property
+    def token(self) -> str:
+        return (self.data / "admin.token").read_text().strip()
 
     def ready(self, seconds: float = 60) -> None:
         """Wait until it answers."""
@@ -68,49 +120,12 @@ class Child:
         """Wait until it answers or is gone."""
         wait_until(lambda: not self.alive or answers(self.port, "/health"), seconds, "the server", lambda: None)
 
-    def trouble(self) -> str | None:
-        return None if self.alive else f"ended; log:\n{self.log.read_text()[-3000:]}"
-
-    @property
-    def alive(self) -> bool:
-        """Say whether it runs; a child that was killed is a zombie until the harness has waited for it."""
-        try:
-            stat = Path(f"/proc/{self.pid}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return stat.rpartition(")")[2].split()[0] not in "ZX"
-
-    @contextmanager
-    def threads(self) -> Iterator[dict[str, int]]:
-        """Lend the threads by name; a server that was held goes on when they are given back."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            wait_until(lambda: connection.connect_ex(self.control) == 0, 30, "the control socket", self.trouble)
-            yield dict(json.loads(connection.makefile().readline()))
-
-    def wait(self, seconds: float = GONE) -> int:
-        """Wait until it is gone and return its exit code, negative for a signal."""
-        deadline = time.monotonic() + seconds
-        while self.alive:
-            if time.monotonic() > deadline:
-                raise ServerTrouble(f"the server still runs after {seconds:.0f} s")
-            time.sleep(0.005)
-        self.status = os.waitstatus_to_exitcode(self.nursery.answer()["ended"])
-        self.pid = None
-        return self.status
-
     def reap(self) -> None:
         """Sweep the data directory of this server, which must not run."""
         self.nursery.ask({"reap": str(self.data)})
         ended = self.nursery.answer()["ended"]
         if ended:
             raise ServerTrouble(f"the reaper ended with {ended}")
-
-    def kill9(self) -> None:
-        """Kill it, if it still runs, and wait until it is gone."""
-        if self.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-            self.wait()
 
     def terminate(self, seconds: float = GONE) -> int:
         """End it in order."""
@@ -193,6 +208,16 @@ def in_parallel(
     with ThreadPoolExecutor(len(found)) as pool:
         for made in pool.map(make, range(len(things))):
             plan.record(made.what, made.proof, made.findings)
+
+
+@contextmanager
+def fork_of(found: Nursery, base: Path, argv: Sequence[str], env: Mapping[str, str]) -> Iterator[Fork]:
+    """Lend a command that is not started yet."""
+    fork = Fork(found, base, argv, env)
+    try:
+        yield fork
+    finally:
+        fork.kill9()
 
 
 @contextmanager

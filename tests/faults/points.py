@@ -18,7 +18,7 @@ ON_FD = re.compile(r"^\d+<(?P<path>[^>]*)>")
 NAMED = re.compile(r'(?:<(?P<folder>[^>]*)>, )?"(?P<name>[^"]*)"')
 
 RANDOM = re.compile(r"\.[0-9a-f]{8}$")
-"""Ends of names that are others in every run: such a file is found by counting the calls on all files."""
+"""Files with such names are found by counting the calls on all files."""
 ANY = "any file"
 
 
@@ -48,10 +48,17 @@ class Point(NamedTuple):
         return [*only, "-e", f"trace={self.call}", "-e", f"inject={self.call}:{effect}:when={when or self.n}"]
 
 
-def points(trace: str, data: Path, threads: dict[int, str] | None, calls: Iterable[str] = CALLS) -> list[Point]:
+def points(
+    trace: str,
+    data: Path,
+    threads: dict[int, str] | None,
+    calls: Iterable[str] = CALLS,
+    random: re.Pattern[str] = RANDOM,
+) -> list[Point]:
     """Return the points of a trace (``strace -f -y``) below a data directory, in order.
 
-    Without names of threads a point is the first time that any thread makes its n-th such call.
+    Without names of threads a point is the first time that any thread makes its n-th such call. ``random`` are names
+    that are others in every run.
     """
     wanted = frozenset(calls)
     seen: Counter[tuple[str, str, str | None]] = Counter()
@@ -64,7 +71,7 @@ def points(trace: str, data: Path, threads: dict[int, str] | None, calls: Iterab
         single = call in (*ON_FILE, *READS, *CLOSE)
         file = below(on["path"], data) if single and on else None
         seen.update([(thread, call, file), (thread, call, ANY)] if single else [(thread, call, None)])
-        path = None if file is None or RANDOM.search(file) else file
+        path = None if file is None or random.search(file) else file
         kind = path if path or not single else ANY
         n = seen[thread, call, kind]
         is_first = n > most[call, kind]
@@ -92,12 +99,12 @@ def about(arguments: str, data: Path) -> str:
     """Return the names that a call is about."""
     names = [f"{m['folder'] or ''}/{m['name']}".replace(f"{data}/", "") for m in NAMED.finditer(arguments)]
     shown = " -> ".join(names) or (ON_FD.match(arguments) or {"path": ""})["path"].replace(str(data), ".")
-    return anonymous(re.sub(r"[0-9a-f]{28}\.staged", "*.staged", shown))
+    return anonymous(shown)
 
 
 def anonymous(text: str) -> str:
     """Return names without what is another in every run."""
-    return re.sub(r"\.[0-9a-f]{8}(?= |$)", ".*", text)
+    return re.sub(r"[0-9a-f]{28}\.staged", "*.staged", re.sub(r"\.[0-9a-f]{8}(?= |$)", ".*", text))
 
 
 def thinned(found: list[Point], log: str) -> list[Point]:
@@ -116,3 +123,9 @@ def thinned(found: list[Point], log: str) -> list[Point]:
             run = []
         kept.append(point)
     return kept + run[:1] + run[1:][-1:]
+
+
+def killed_in(point: Point, code: int, log: Path) -> str | None:
+    """Return the proof that the process was killed in the call that was meant."""
+    calls = [line for line in log.read_text().splitlines() if f"{point.call}(" in line][-1:]
+    return f"exit {code} in {calls[0][:160]}" if code == -9 and calls and point.is_in(calls[0]) else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.faults.gather import shown, stored
 from tests.faults.ledger import Ledger, Writer
 from tests.faults.oracle import Evidence, Finding, Said, judge
 from tests.faults.reaper import reap
@@ -122,17 +123,7 @@ class Rig:
 
     def evidence(self, wanted: frozenset[str]) -> Evidence:
         """Gather everything, from a running server."""
-        events = self.surfaces.all_events()
-        return Evidence(
-            written=self.ledger.versions(),
-            stored=self.store.stored(),
-            shown=self.surfaces.files(),
-            uploads=self.surfaces.uploads(event.upload for event in events if event.upload),
-            said=self.said,
-            accepted=[event.upload or 0 for event in events if event.kind == "upload.accepted"],
-            staged=self.store.staged(),
-            wanted=wanted,
-        )
+        return stored(shown(self.ledger, self.surfaces, self.said, wanted), self.store)
 
     def judge(self, wanted: frozenset[str] | None = None) -> list[Finding]:
         """Compare everything; ``wanted`` are all files unless said otherwise."""

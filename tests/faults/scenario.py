@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from tests.faults.gather import shown, stored
 from tests.faults.hand import Content, Hand
 from tests.faults.ledger import Ledger
 from tests.faults.oracle import Evidence, Finding, Said, judge
@@ -115,17 +115,8 @@ class Bench:
 
     def shown(self, url: str, token: str, wanted: Iterable[str]) -> Evidence:
         """Gather what a running server, at rest, shows; ``wanted`` are the keys that have to be there."""
-        surfaces = Surfaces(url, token)
-        events = surfaces.all_events()
-        return Evidence(
-            written=self.ledger.versions(),
-            shown=surfaces.files(),
-            uploads=surfaces.uploads(event.upload for event in events if event.upload),
-            said=self.said,
-            accepted=[event.upload or 0 for event in events if event.kind == "upload.accepted"],
-            wanted=frozenset(wanted),
-        )
+        return shown(self.ledger, Surfaces(url, token), self.said, wanted)
 
-    def judge(self, shown: Evidence) -> list[Finding]:
+    def judge(self, evidence: Evidence) -> list[Finding]:
         """Compare what was shown with what is stored now."""
-        return judge(replace(shown, stored=self.store.stored(), staged=self.store.staged()))
+        return judge(stored(evidence, self.store))

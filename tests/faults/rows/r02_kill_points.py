@@ -6,8 +6,11 @@ from pathlib import Path
 
 from tests.faults.nursery import Child, Nursery, child_of, in_parallel, nurseries, traced
 from tests.faults.plan import Plan, Row, Try
-from tests.faults.points import CALLS, Point, points, thinned
-from tests.faults.rows.r02_first_start import hit_start, killed_in, start_points
+from tests.faults.points import CALLS, Point, killed_in, points, thinned
+from tests.faults.rig import rig_in
+from tests.faults.rows.r02_clients import SETTINGS as CLIENT_SETTINGS
+from tests.faults.rows.r02_clients import Clients
+from tests.faults.rows.r02_first_start import hit_start, start_points
 from tests.faults.scenario import SETTINGS, Bench, Scenario
 
 WAL = "database.sqlite-wal"
@@ -15,23 +18,36 @@ ATTEMPTS = 3
 """How often a point is aimed at before it counts as gone."""
 
 
+Hit = Callable[[Plan, Nursery, Point, Path], Try]
+Aim = tuple[Hit, Point]
+
+
 def run(plan: Plan) -> None:
     """Enumerate the points once, then hit each."""
-    with nurseries() as found:
-        groups = ((start_points, hit_start), (enumerate_points, hit))
-        known = [(aim, point) for look, aim in groups for point in look(plan, found[0])]
+    with nurseries() as found, plan.room("server") as base, rig_in(base, CLIENT_SETTINGS) as rig:
+        rig.server.start()
+        watch, download = Clients(rig, "watch"), Clients(rig, "download")
+        known: list[Aim] = [(hit_start, point) for point in start_points(plan, found[0])]
+        known += [(hit, point) for point in enumerate_points(plan, found[0])]
+        known += [(client.hit, point) for client in (watch, download) for point in client.points(plan, found[0])]
         wanted = known * (5 if plan.mode == "full" else 1)
         plan.stated = len(wanted)
         plan.add("points", len(known))
         in_parallel(plan, found, chosen(plan, wanted), aimed)
-
-
-Aim = tuple[Callable[[Plan, Nursery, Point, Path], Try], Point]
+        rig.reap()
+        plan.blame(rig.judge())
 
 
 def aimed(plan: Plan, found: Nursery, aim: Aim, base: Path) -> Try:
+    """Aim at a point, again when it never came."""
     hit, point = aim
-    return hit(plan, found, point, base)
+    for attempt in range(ATTEMPTS):
+        inner = base / str(attempt)
+        inner.mkdir()
+        made = hit(plan, found, point, inner)
+        if made.proof or made.findings:
+            return made
+    return made
 
 
 def chosen(plan: Plan, wanted: list[Aim]) -> list[Aim]:
@@ -40,8 +56,14 @@ def chosen(plan: Plan, wanted: list[Aim]) -> list[Aim]:
 
 
 def enumerate_points(plan: Plan, found: Nursery) -> list[Point]:
+    """Return the points that two runs in which nothing is killed have in common: commits may be grouped otherwise."""
+    first, second = ({p[:4]: p for p in trace_points(plan, found, number)} for number in (1, 2))
+    return [point for key, point in first.items() if key in second]
+
+
+def trace_points(plan: Plan, found: Nursery, number: int) -> list[Point]:
     """Trace a run in which nothing is killed."""
-    with plan.room("clean") as base, bench(plan, found, base) as (child, work):
+    with plan.room(f"clean-{number}") as base, bench(plan, found, base) as (child, work):
         with child.threads() as threads:
             names = {number: name for name, number in threads.items()}
             with traced(child.pid or 0, ["-f", "-e", f"trace={','.join(CALLS)}"], base / "trace"):
@@ -61,15 +83,9 @@ def bench(plan: Plan, found: Nursery, base: Path) -> Iterator[tuple[Child, Bench
 
 
 def hit(plan: Plan, found: Nursery, point: Point, base: Path) -> Try:
-    """Kill the server at one point, start it again, do the rest, and judge; aim again when the point never came."""
-    for attempt in range(ATTEMPTS):
-        inner = base / str(attempt)
-        inner.mkdir()
-        with bench(plan, found, inner) as (child, work):
-            proof = killed(child, work, point, inner / "trace")
-            if proof or attempt == ATTEMPTS - 1:
-                return Try(str(point), proof, tuple(recovered(child, work)))
-    raise AssertionError("no attempt was made")
+    """Kill the server at one point, start it again, do the rest, and judge."""
+    with bench(plan, found, base) as (child, work):
+        return Try(str(point), killed(child, work, point, base / "trace"), tuple(recovered(child, work)))
 
 
 def killed(child: Child, work: Bench, point: Point, log: Path) -> str | None:
@@ -95,7 +111,7 @@ def recovered(child: Child, work: Bench) -> list[str]:
 
 ROW = Row(
     id="R2",
-    title="SIGKILL at every write, sync, link, rename, unlink and commit of the commit protocol",
+    title="SIGKILL at every write, sync, link, rename, unlink and commit: server, its first start, watch, download",
     must="L0 C0 D0 F0 O0",
     run=run,
     ci=0,
