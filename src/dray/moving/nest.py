@@ -11,8 +11,10 @@ from dray.model.names import RESERVED
 
 try:
     import fcntl
+
+    LOCKS = True
 except ImportError:
-    fcntl = None  # type: ignore[assignment]
+    LOCKS = False
 
 TRIES = 100
 
@@ -42,7 +44,7 @@ def _hold(path: str) -> int | None:
     for _ in range(TRIES):
         with fs.made_root(path):
             pass
-        if fcntl is None:
+        if not LOCKS:
             return None
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
