@@ -282,6 +282,21 @@ def test_head_tells_the_size(server: DrayServer, signed: tuple[str, bytes]) -> N
     assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"", str(len(data)))
 
 
+def test_a_client_that_leaves_in_the_middle_of_a_download_is_no_failure(rest: Rest, server: DrayServer) -> None:
+    (verdict,) = rest.upload("large-ones", {"f": bytes(24 << 20)})
+    (signed,) = rest.post("/files/urls", {"items": [{"file": verdict["file"]}]}).items
+    body = json.dumps({"items": [{"file": verdict["file"]}]}).encode()
+    bundle = f"POST {API}/files/bundle HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\n"
+    bundle += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    single = f"GET {signed['url'].split(str(server.port))[1]} HTTP/1.1\r\nHost: x\r\n\r\n"
+    for request in (single.encode(), bundle.encode() + body):
+        with socket.create_connection(("127.0.0.1", server.port), 30) as raw:
+            raw.sendall(request)
+            assert raw.recv(1000).startswith(b"HTTP/1.1 200")
+    assert rest.get("/me").status == 200
+    assert "Traceback" not in server.log
+
+
 def test_many_files_come_in_one_answer(rest: Rest, dataset: str) -> None:
     files = {f"f{n}": os.urandom(n * 1000) for n in range(50)}
     numbers = [one["file"] for one in rest.upload(dataset, files)]

@@ -10,11 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dray.api.counters import Counters
 from dray.api.problems import respond, told
-from dray.errors import DrayError, LimitReached
+from dray.errors import Disconnected, DrayError, LimitReached
 from dray.model.names import printable
 
 MOST_HEADERS = 100
 HEADER_BYTES = 32 << 10
+GONE = 499
+"""Noted as the status of a request whose client went away before the answer."""
 
 SECURITY = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -58,11 +60,12 @@ class Front:
 
     def _note(self, scope: Scope, answer: "_Answer") -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._counters.answered(method, answer.status)
+        status = answer.status or GONE
+        self._counters.answered(method, status)
         client = scope["client"][0] if scope.get("client") else "-"
         path = printable(scope["path"])
         seconds = perf_counter() - answer.started
-        log.info("%s %s %s %d %.3fs %s", client, method, path, answer.status, seconds, answer.request_id)
+        log.info("%s %s %s %d %.3fs %s", client, method, path, status, seconds, answer.request_id)
 
 
 def request_id(scope: Scope) -> str:
@@ -99,9 +102,10 @@ class _Answer:
     async def fail(self, error: Exception, receive: Receive) -> None:
         """Answer with a problem, or cut the connection where an answer has begun."""
         failure = told(error, self.request_id)
-        if self.status:
+        if not self.status:
+            await respond(failure, self.request_id)(self._scope, receive, self.send)
+        elif not isinstance(failure, Disconnected):
             raise _Cut(str(failure)) from None
-        await respond(failure, self.request_id)(self._scope, receive, self.send)
 
 
 class _Cut(DrayError):

@@ -23,7 +23,7 @@ from dray.web.sessions import LIFE, Session, Sessions
 
 COOKIE = "dray_session"
 LARGEST_FORM = 64 << 10
-HEARTBEAT = 5.0
+HEARTBEAT = 2.0
 CALM = 1.0
 """Seconds between two signs of change at least."""
 
