@@ -1,6 +1,7 @@
 """A small HTTP/1.1 server in threads whose answers a test writes, and that can be rude: cut, stall, lie."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,8 +41,16 @@ class ScriptedServer:
     ``early`` answers before the body is read; ``hang`` holds answers back until it is set; ``arrived`` counts requests.
     """
 
-    def __init__(self, handler: Handler, *, early: bool = False, cut_after: int | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        early: bool = False,
+        cut_after: int | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.handler = handler
+        self.tls = tls
         self.early = early
         self.cut_after = cut_after
         self.requests: list[Received] = []
@@ -50,7 +59,7 @@ class ScriptedServer:
         self.hang.set()
         self._connections: list[socket.socket] = []
         self._listener = socket.create_server((LOOPBACK, 0))
-        self.url = f"http://{LOOPBACK}:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://{LOOPBACK}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -68,6 +77,12 @@ class ScriptedServer:
                 threading.Thread(target=self._serve, args=(connection, len(self._connections)), daemon=True).start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
+        if self.tls:
+            try:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                connection.close()
+                return
         with suppress(OSError, ValueError), connection.makefile("rb") as stream:
             while line := stream.readline():
                 method, path, _ = line.decode("latin-1").split(" ")
@@ -101,8 +116,10 @@ def _headers(readline: Callable[[], bytes]) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def scripted(handler: Handler, *, early: bool = False, cut_after: int | None = None) -> Iterator[ScriptedServer]:
-    server = ScriptedServer(handler, early=early, cut_after=cut_after)
+def scripted(
+    handler: Handler, *, early: bool = False, cut_after: int | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[ScriptedServer]:
+    server = ScriptedServer(handler, early=early, cut_after=cut_after, tls=tls)
     try:
         yield server
     finally:

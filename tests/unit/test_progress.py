@@ -207,3 +207,18 @@ def test_bars_show_the_files_on_the_way_without_their_control_characters() -> No
     assert "50 %" in text
     assert r"a\nb\x1b[2J" in text
     assert "\x1b[2J" not in text
+
+
+def test_a_large_part_on_its_way_shows_as_rate_but_not_as_arrived() -> None:
+    meter = Meter("upload", 0.0)
+    meter.expect(1, 1000)
+    meter.wired(400)
+    reading = meter.read(2.0)
+    assert (reading.bytes, reading.rate) == (0, 200.0)
+
+
+def test_bytes_on_the_line_end_a_wait() -> None:
+    meter = Meter("upload", 0.0)
+    meter.waiting = "the server is away"
+    meter.wired(1)
+    assert meter.read(1.0).waiting == ""

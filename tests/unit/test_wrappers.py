@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -10,7 +10,7 @@ from dray.client.rate import Rate
 from dray.errors import Conflict, DrayError, PieceDamaged, SourceChanged, Unreachable
 from dray.fs import FileRange
 from dray.model.names import RemotePath
-from dray.model.values import Landing, Limits, Receipt, Ref, Staged
+from dray.model.values import Entry, Landing, Limits, Receipt, Ref, Staged
 from dray.transports.base import Piece
 from dray.transports.memory import Memory, MemorySession
 from dray.transports.wrappers import Logged, Retrying, Throttled
@@ -116,6 +116,42 @@ def test_a_verdict_on_one_item_is_not_asked_for_again() -> None:
     wrapper.sleep = time.sleep
     assert isinstance(asyncio.run(wrapper.publish([Ref("f:1::v/x")]))[0], DrayError)
     assert time.slept == []
+
+
+class Breaking(MemorySession):
+    """A listing that breaks after so many entries, and begins anew when it is asked for again."""
+
+    def __init__(self, breaks: Sequence[int], error: DrayError) -> None:
+        super().__init__(Memory())
+        self.breaks, self.error = list(breaks), error
+
+    async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
+        until = self.breaks.pop(0) if self.breaks else 9
+        for n, name in enumerate("abcdef"):
+            if n == until:
+                raise self.error
+            yield Entry(RemotePath(name), 1, 0)
+
+
+def listed(session: Breaking, time: Time) -> Sequence[str]:
+    wrapper = Retrying(session, time)
+    wrapper.sleep, wrapper.jitter = time.sleep, lambda: 1.0
+
+    async def story() -> Sequence[str]:
+        return [entry.path async for entry in wrapper.list()]
+
+    return asyncio.run(story())
+
+
+def test_a_listing_that_breaks_goes_on_behind_the_last_entry() -> None:
+    time = Time()
+    assert listed(Breaking([3, 0, 5], Unreachable("down")), time) == list("abcdef")
+    assert time.slept == [1, 2, 1]
+
+
+def test_a_listing_that_is_refused_is_not_asked_for_again() -> None:
+    with pytest.raises(Conflict):
+        listed(Breaking([3], Conflict("no")), Time())
 
 
 def test_bytes_wait_for_their_turn_and_the_rate_may_be_changed_meanwhile() -> None:

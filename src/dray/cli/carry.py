@@ -85,7 +85,7 @@ async def carrying(app: App, where: str, title: str, common: Common, options: wi
         notes = stack.enter_context(Notes(app, clock))
         listing = stack.enter_context(app.display.listing("file.outcome", tally.COLUMNS))
         progress = stack.enter_context(app.progress(title))
-        session = await stack.enter_async_context(wiring.dataset(there.api, place, options, clock, progress.waiting))
+        session = await stack.enter_async_context(wiring.dataset(there.api, place, options, clock, progress))
         audience = Tally(app.display, listing, progress, thorough=common.dry_run)
         yield Carried(there.api, place, session, audience, progress, notes, clock)
         listing.summary(audience.summary())

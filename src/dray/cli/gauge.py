@@ -1,5 +1,6 @@
 """What every form of progress has in common: it counts, as the Report of a move, and says how it stands in words."""
 
+import threading
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Literal
@@ -40,6 +41,7 @@ class Progress(ABC):
         self.display = display
         self.clock = clock
         self.meter = Meter(title, clock.monotonic())
+        self._wiring = threading.Lock()
 
     def expect(self, files: int, nbytes: int) -> None:
         """Add files and bytes to what is to be done; called as often as more is found."""
@@ -56,6 +58,11 @@ class Progress(ABC):
     def moved(self, path: RemotePath, nbytes: int) -> None:
         """Count receipted bytes of a file."""
         self.meter.moved(path, nbytes)
+
+    def wire(self, nbytes: int) -> None:
+        """Count bytes that went over the line; may be called from any thread."""
+        with self._wiring:
+            self.meter.wired(nbytes)
 
     def outcome(self, outcome: Outcome) -> None:
         """Count a file as done."""

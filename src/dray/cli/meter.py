@@ -25,11 +25,15 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Meter:
-    """Adds up a move. Bytes count when they were receipted, so that it never shows more than has arrived."""
+    """Adds up a move. Bytes count when they were receipted, so that it never shows more than has arrived.
+
+    The rate is that of the line, where that is counted, so that it shows life while a large part is on its way.
+    """
 
     def __init__(self, title: str, now: float) -> None:
         self.title = title
         self.files = self.files_total = self.failed = self.bytes = self.bytes_total = 0
+        self.wire = 0
         self.waiting = ""
         self.live: dict[str, str] = {}
         self.moved_of: Counter[str] = Counter()
@@ -49,6 +53,11 @@ class Meter:
         """Add receipted bytes."""
         self.bytes += nbytes
         self.moved_of[path] += nbytes
+        self.waiting = ""
+
+    def wired(self, nbytes: int) -> None:
+        """Add bytes that went over the line: where they are counted they make the rate, since receipts come late."""
+        self.wire += nbytes
         self.waiting = ""
 
     def ended(self, path: str, failed: bool, size: int) -> None:
@@ -86,8 +95,8 @@ class Meter:
         span = now - self._seen_at
         if span <= 0:
             return
-        newest = (self.bytes - self._seen_bytes) / span
+        newest = ((self.wire or self.bytes) - self._seen_bytes) / span
         # Weighed as a plain mean until SPAN has passed, so that the first figures are not dragged down by zero.
         weight = max(1 - math.exp(-span / SPAN), span / max(now - self._began, span))
         self._rate += weight * (newest - self._rate)
-        self._seen_at, self._seen_bytes = now, self.bytes
+        self._seen_at, self._seen_bytes = now, self.wire or self.bytes

@@ -91,6 +91,23 @@ class Retrying(Wrapper):
         self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
         self.jitter: Callable[[], float] = random.random
 
+    async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """Begin a listing that broke again, and go on behind the last entry: they come in path order."""
+        last, patience = "", self._patience()
+        while True:
+            try:
+                async for entry in self.inner.list(prefix):
+                    if entry.path > last:
+                        last, patience = entry.path, self._patience()
+                        yield entry
+                return
+            except DrayError as error:
+                delay = patience.after(error)
+                if delay is None:
+                    raise
+                self.waiting(error, delay)
+            await self.sleep(delay)
+
     async def around(self, name: str, call: Call[Q, R], items: Sequence[Q]) -> Sequence[R | DrayError]:
         """Repeat the call for what failed and may succeed later."""
         answers: dict[int, R | DrayError] = {}

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from dray.client.address import Place
 from dray.client.api import Api
@@ -30,6 +31,16 @@ Waiting = Callable[[str], None]
 """Is told why nothing moves."""
 
 
+class Watcher(Protocol):
+    """Is told how the line does."""
+
+    def waiting(self, reason: str) -> None:
+        """Say why nothing moves."""
+
+    def wire(self, nbytes: int) -> None:
+        """Count bytes that went over the line, in any thread."""
+
+
 class Options(Value, frozen=True):
     """How a command uses a dataset: ``retry_for`` seconds without progress; ``wait`` for verdicts or not."""
 
@@ -40,15 +51,15 @@ class Options(Value, frozen=True):
 
 
 @asynccontextmanager
-async def dataset(api: Api, place: Place, options: Options, clock: Clock, waiting: Waiting) -> AsyncIterator[Session]:
+async def dataset(api: Api, place: Place, options: Options, clock: Clock, watcher: Watcher) -> AsyncIterator[Session]:
     """Open a dataset of a server; calls are made again while the server is away."""
 
     def tell(error: DrayError, delay: float) -> None:
-        waiting(f"{error}; next try in {delay:.0f} s")
+        watcher.waiting(f"{error}; next try in {delay:.0f} s")
 
     patience = options.retry_for if options.wait else 0.0
     settings = DraySettings(place.dataset, options.create, options.parallel, patience)
-    async with DrayTransport(api, settings, clock).connect() as session:
+    async with DrayTransport(api, settings, clock, watcher.wire).connect() as session:
         yield Retrying(session, clock, tell, Persistence(options.retry_for, LONGEST))
 
 

@@ -82,7 +82,7 @@ async def _check(app: App, wanted: Wanted, stop: Stop) -> Summary:
         notes = stack.enter_context(Notes(app, clock))
         listing = stack.enter_context(app.display.listing("compared", ()))
         progress = stack.enter_context(app.progress("check"))
-        opened = wiring.dataset(there.api, place, wanted.options(app), clock, progress.waiting)
+        opened = wiring.dataset(there.api, place, wanted.options(app), clock, progress)
         session = await stack.enter_async_context(opened)
         tree = await _tree(wanted.local, place, session)
         root = stack.enter_context(Root(tree.root))
