@@ -45,6 +45,10 @@ class Ledger:
         return self
 
     def __exit__(self, *ended: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     def note(self, key: str, size: int, sha256: str) -> Written:

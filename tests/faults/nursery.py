@@ -146,7 +146,11 @@ class Nursery:
             cwd=ROOT,
             start_new_session=True,
         )
-        self.answer()
+        try:
+            self.answer()
+        except ServerTrouble:
+            self.close()
+            raise
 
     def ask(self, order: object) -> dict[str, int]:
         assert self.process.stdin is not None

@@ -137,6 +137,7 @@ class Rig:
         if self.journal is not None:
             self.journal.process.kill9()
         self.server.process.kill9()
+        self.ledger.close()
 
 
 @contextmanager

@@ -35,35 +35,26 @@ def bare(checksum: str | None) -> str | None:
 
 
 class Surfaces:
-    """One connection to one server; made again by itself after a failure, which is raised."""
+    """What one server shows; every question has a connection of its own."""
 
     def __init__(self, url: str, token: str, timeout: float = 20) -> None:
         self._host = urlsplit(url).netloc
         self._headers = {"Authorization": f"Bearer {token}"}
         self._timeout = timeout
-        self._connection: http.client.HTTPConnection | None = None
 
     def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:
         """Make one call and return its JSON; a body of bytes is sent as it is. Raises one of TROUBLE."""
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._host, timeout=self._timeout)
+        connection = http.client.HTTPConnection(self._host, timeout=self._timeout)
         try:
             sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-            self._connection.request(method, f"/api/v1{path}", sent, self._headers | {"Content-Type": kind})
-            answer = self._connection.getresponse()
+            connection.request(method, f"/api/v1{path}", sent, self._headers | {"Content-Type": kind})
+            answer = connection.getresponse()
             data = answer.read()
-        except TROUBLE:
-            self.close()
-            raise
+        finally:
+            connection.close()
         if answer.status >= 300:
             raise Refused(f"{method} {path}: {answer.status} {data[:300].decode(errors='replace')}")
         return json.loads(data)
-
-    def close(self) -> None:
-        """Drop the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def pages(self, path: str, **query: object) -> Iterator[dict[str, Any]]:
         """Yield the items of all pages."""

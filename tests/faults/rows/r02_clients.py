@@ -1,7 +1,7 @@
 """R2, clients: ``dray watch`` is killed at every commit of its journal, ``dray download`` at each step of a file."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +66,7 @@ class Clients:
         upload = ["watch", "--once", str(writer.tree), url]
         argv = upload if self.command == "watch" else ["download", url, str(base / "got")]
         writer.write("first.bin", b"first")
-        with fork_of(found, base, upload, env) as fork:
+        with ledger, fork_of(found, base, upload, env) as fork:
             if self.command == "download":
                 self.fill(plan, writer)
             self.finish(fork)
@@ -88,8 +88,7 @@ class Clients:
 
     def points(self, plan: Plan, found: Nursery) -> list[Point]:
         """Return the points that two clean runs have in common, since clients do several things at once."""
-        first, second = ({p[1:4]: p for p in self.traced(plan, found, number)} for number in (1, 2))
-        return [point for key, point in first.items() if key in second]
+        return common(plan, lambda number: self.traced(plan, found, number))
 
     def traced(self, plan: Plan, found: Nursery, number: int) -> list[Point]:
         """Trace a client that nobody kills."""
@@ -140,6 +139,13 @@ class Clients:
             wrong += [f"S: {name} was not fetched" for name in mine.keys() - final.keys()]
             wrong += [f"O: {name} is left" for name in got.keys() - final.keys() if not name.endswith("lock")]
         return wrong
+
+
+def common(plan: Plan, trace: Callable[[int], list[Point]]) -> list[Point]:
+    """Return the points that two clean runs have in common; in a slice those of one."""
+    first = {(p.thread, p.call, p.path, p.n): p for p in trace(1)}
+    second = first.keys() if plan.mode == "slice" else {(p.thread, p.call, p.path, p.n) for p in trace(2)}
+    return [point for key, point in first.items() if key in second]
 
 
 def dataset_of(command: str, base: Path) -> str:

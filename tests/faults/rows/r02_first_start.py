@@ -37,4 +37,5 @@ def hit_start(plan: Plan, found: Nursery, point: Point, base: Path) -> Try:
         shown = work.shown(child.url, child.token, work.warmed())
         child.terminate()
         child.reap()
-        return Try(str(point), proof, tuple(map(str, work.judge(shown))))
+        with work.ledger:
+            return Try(str(point), proof, tuple(map(str, work.judge(shown))))

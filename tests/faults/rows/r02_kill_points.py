@@ -7,9 +7,9 @@ from pathlib import Path
 from tests.faults.nursery import Child, Nursery, child_of, in_parallel, nurseries, traced
 from tests.faults.plan import Plan, Row, Try
 from tests.faults.points import CALLS, Point, killed_in, points, thinned
-from tests.faults.rig import rig_in
+from tests.faults.rig import Rig, rig_in
 from tests.faults.rows.r02_clients import SETTINGS as CLIENT_SETTINGS
-from tests.faults.rows.r02_clients import Clients
+from tests.faults.rows.r02_clients import Clients, common
 from tests.faults.rows.r02_first_start import hit_start, start_points
 from tests.faults.scenario import SETTINGS, Bench, Scenario
 
@@ -19,6 +19,7 @@ ATTEMPTS = 3
 
 
 Hit = Callable[[Plan, Nursery, Point, Path], Try]
+Look = Callable[[Plan, Nursery], list[Point]]
 Aim = tuple[Hit, Point]
 
 
@@ -26,10 +27,7 @@ def run(plan: Plan) -> None:
     """Enumerate the points once, then hit each."""
     with nurseries() as found, plan.room("server") as base, rig_in(base, CLIENT_SETTINGS) as rig:
         rig.server.start()
-        watch, download = Clients(rig, "watch"), Clients(rig, "download")
-        known: list[Aim] = [(hit_start, point) for point in start_points(plan, found[0])]
-        known += [(hit, point) for point in enumerate_points(plan, found[0])]
-        known += [(client.hit, point) for client in (watch, download) for point in client.points(plan, found[0])]
+        known = [(aim, point) for look, aim in groups(plan, rig) for point in look(plan, found[0])]
         wanted = known * (5 if plan.mode == "full" else 1)
         plan.stated = len(wanted)
         plan.add("points", len(known))
@@ -38,15 +36,31 @@ def run(plan: Plan) -> None:
         plan.blame(rig.judge())
 
 
+def groups(plan: Plan, rig: Rig) -> list[tuple[Look, Hit]]:
+    """Return how each kind of points is found and hit; in a slice the server's own and one other kind."""
+    watch, download = Clients(rig, "watch"), Clients(rig, "download")
+    others: list[tuple[Look, Hit]] = [
+        (start_points, hit_start),
+        (watch.points, watch.hit),
+        (download.points, download.hit),
+    ]
+    return [(enumerate_points, hit), *(plan.chance("group").sample(others, 1) if plan.mode == "slice" else others)]
+
+
 def aimed(plan: Plan, found: Nursery, aim: Aim, base: Path) -> Try:
     """Aim at a point, again when it never came."""
     hit, point = aim
-    for attempt in range(ATTEMPTS):
-        inner = base / str(attempt)
+    return until_proven(base, lambda inner: hit(plan, found, point, inner))
+
+
+def until_proven(base: Path, attempt: Callable[[Path], Try]) -> Try:
+    """Make a try up to three times, each in a directory of its own, until the fault fired or something was found."""
+    for number in range(ATTEMPTS):
+        inner = base / str(number)
         inner.mkdir()
-        made = hit(plan, found, point, inner)
+        made = attempt(inner)
         if made.proof or made.findings:
-            return made
+            break
     return made
 
 
@@ -57,8 +71,7 @@ def chosen(plan: Plan, wanted: list[Aim]) -> list[Aim]:
 
 def enumerate_points(plan: Plan, found: Nursery) -> list[Point]:
     """Return the points that two runs in which nothing is killed have in common: commits may be grouped otherwise."""
-    first, second = ({p[:4]: p for p in trace_points(plan, found, number)} for number in (1, 2))
-    return [point for key, point in first.items() if key in second]
+    return common(plan, lambda number: trace_points(plan, found, number))
 
 
 def trace_points(plan: Plan, found: Nursery, number: int) -> list[Point]:
@@ -77,9 +90,10 @@ def bench(plan: Plan, found: Nursery, base: Path) -> Iterator[tuple[Child, Bench
     """Lend a running server that did everything once, and the work to be done on it."""
     with child_of(found, base, SETTINGS) as child:
         work = Bench(base, child.data, Scenario(plan.chance("contents")))
-        child.start()
-        work.warm(child.url, child.token, plan.chance("warm"))
-        yield child, work
+        with work.ledger:
+            child.start()
+            work.warm(child.url, child.token, plan.chance("warm"))
+            yield child, work
 
 
 def hit(plan: Plan, found: Nursery, point: Point, base: Path) -> Try:
