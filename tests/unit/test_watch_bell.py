@@ -205,25 +205,25 @@ def test_silence_never_rings() -> None:
 
 
 MOUNTS = """22 1 8:1 / / rw - ext4 /dev/a rw
-23 22 0:5 / /mnt rw shared:1 - nfs4 server:/x rw
-24 22 0:6 / /mnt/with\\040space rw - xfs /dev/b rw
-25 22 0:7 / /mnt rw - tmpfs tmpfs rw
+23 22 0:5 / /share rw shared:1 - nfs4 server:/x rw
+24 22 0:6 / /share/with\\040space rw - xfs /dev/b rw
+25 22 0:7 / /share rw - tmpfs tmpfs rw
 """.splitlines()
 
 
 def test_the_file_system_of_a_path_is_that_of_the_nearest_and_latest_mount() -> None:
     assert kind_of("/home/x", MOUNTS) == "ext4"
-    assert kind_of("/mnt", MOUNTS[:2]) == "nfs4"
-    assert kind_of("/mnt/data", MOUNTS) == "tmpfs"
-    assert kind_of("/mnt/with space/x", MOUNTS) == "xfs"
-    assert kind_of("/mntx", MOUNTS) == "ext4"
+    assert kind_of("/share", MOUNTS[:2]) == "nfs4"
+    assert kind_of("/share/data", MOUNTS) == "tmpfs"
+    assert kind_of("/share/with space/x", MOUNTS) == "xfs"
+    assert kind_of("/sharex", MOUNTS) == "ext4"
 
 
 @linux
 def test_a_share_is_not_local_and_neither_is_what_nobody_tells(tmp_path: Path) -> None:
     (tmp_path / "mounts").write_text("\n".join(MOUNTS[:2]))
     assert is_local("/home", str(tmp_path / "mounts"))
-    assert not is_local("/mnt/x", str(tmp_path / "mounts"))
+    assert not is_local("/share/x", str(tmp_path / "mounts"))
     assert not is_local("/", str(tmp_path / "nowhere"))
 
 
