@@ -158,7 +158,15 @@ def large_up(size: int) -> Case:
         web = stack.enter_context(servers.nginx(work / "nginx"))
         dav = stack.enter_context(servers.rclone(work / "rclone", peers.rclone))
         tus = stack.enter_context(servers.tus(work / "tus"))
-        rclone = [peers.rclone, "--config", "/dev/null", "copyto", str(source), f":webdav,url='{dav.url}':large.bin"]
+        rclone = [
+            peers.rclone,
+            "--config",
+            "/dev/null",
+            "copyto",
+            "--ignore-times",
+            str(source),
+            f":webdav,url='{dav.url}':large.bin",
+        ]
         tuspy = [peers.python, str(HERE / "tus_client.py"), tus.url, str(64 * MIB), str(source)]
         curl = ["curl", "-sSf", "-T", str(source), f"{web.url}large.bin"]
         return [
@@ -175,12 +183,13 @@ def large_up(size: int) -> Case:
 def large_down(size: int) -> Case:
     def candidates(work: Path, peers: Peers, stack: contextlib.ExitStack) -> list[Candidate]:
         source = make_file(work / "source" / "large.bin", size)
+        for stored in (work / "nginx" / "data", work / "rclone"):  # before the servers look at their directories
+            stored.mkdir(parents=True)
+            shutil.copyfile(source, stored / "large.bin")
         web = stack.enter_context(servers.nginx(work / "nginx"))
         dav = stack.enter_context(servers.rclone(work / "rclone", peers.rclone))
         runs = DrayRuns(stack, work / "dray")
         runs.upload(str(source))
-        for server in (web, dav):
-            shutil.copyfile(source, server.root / "large.bin")
         down = work / "down"
 
         def fresh(command: list[str]) -> Callable[[], Run]:
