@@ -4,6 +4,7 @@ import os
 import signal
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,12 +78,13 @@ def run(
     pids = [pid for server in servers for pid in tree_of(server)]
     before = cpu_of(pids)
     start = time.monotonic()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             env={**os.environ, **(env or {})}, start_new_session=True)  # fmt: skip
-    usage, status, stopped = _wait(child, start + limit)
-    wall = time.monotonic() - start
-    assert child.stdout is not None
-    output = child.stdout.read().decode(errors="replace")
+    with tempfile.TemporaryFile() as out:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                 env={**os.environ, **(env or {})}, start_new_session=True)  # fmt: skip
+        usage, status, stopped = _wait(child, start + limit)
+        wall = time.monotonic() - start
+        out.seek(0)
+        output = out.read().decode(errors="replace")
     if not stopped and status != 0:
         raise RuntimeError(f"{' '.join(command[:6])} ended with {status}:\n{output[-2000:]}")
     share = 1.0 if not stopped or done is None else done()
@@ -92,7 +94,6 @@ def run(
 
 def _wait(child: "subprocess.Popen[bytes]", deadline: float):  # type: ignore[no-untyped-def]
     stopped = False
-    os.set_blocking(child.stdout.fileno(), True)  # type: ignore[union-attr]
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         if pid:
