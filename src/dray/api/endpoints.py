@@ -19,6 +19,7 @@ from dray.api.services import Services
 from dray.core.access import Principal
 from dray.core.sweep import Answer
 from dray.errors import DrayError, Temporary, UsageError
+from dray.model.intact import HEADER, check
 
 NOBODY = Principal(token=0, name="", scopes=frozenset())
 _KEY = re.compile(r"[!-~]{1,200}")
@@ -68,7 +69,7 @@ class Endpoint:
         async with repeats.alone(call.who, key):
             kept = await repeats.get(call.who, key, digest)
             if kept is not None:
-                return Response(kept.body, kept.status, media_type=kept.media_type)
+                return Response(kept.body, kept.status, {HEADER: check(kept.body)}, media_type=kept.media_type)
             answer = await operation.run(call)
             keep = respond(operation, operation.kept(answer), request)
             await repeats.put(call.who, key, digest, Answer(operation.status, operation.gives, bytes(keep.body)))
@@ -99,5 +100,6 @@ def respond(operation: Operation, answer: Any, request: Request) -> Response:
     if operation.batch:
         mine = request_id(request.scope)
         answer = {"items": [failed(item, mine) if isinstance(item, DrayError) else item for item in answer]}
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(answer), operation.status, headers, media_type=operation.gives)
+    document = msgspec.json.encode(answer)
+    headers = {"cache-control": "no-store", HEADER: check(document)}
+    return Response(document, operation.status, headers, media_type=operation.gives)

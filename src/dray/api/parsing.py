@@ -10,7 +10,8 @@ from msgspec import inspect
 from starlette.requests import ClientDisconnect, Request
 
 from dray.api.problems import MediaRefused
-from dray.errors import Disconnected, LimitReached, NotFound, Refused, Unauthenticated, UsageError
+from dray.errors import Disconnected, LimitReached, NotFound, PieceDamaged, Refused, Unauthenticated, UsageError
+from dray.model.intact import HEADER, is_intact
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -53,7 +54,14 @@ async def read_json(request: Request) -> bytes:
                 raise _too_large()
     except ClientDisconnect:
         raise Disconnected("the client went away in the middle of a body") from None
+    check_intact(request.headers.get(HEADER), bytes(body))
     return bytes(body)
+
+
+def check_intact(said: str | None, document: bytes) -> None:
+    """Raise PieceDamaged when a document is not what its sender said it is."""
+    if not is_intact(said, document):
+        raise PieceDamaged("the request was damaged on its way", hint="it is sent again")
 
 
 def check_media(request: Request, expected: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from dray.errors import DrayError, Temporary, TooManyRequests, Unauthenticated, UsageError
+from dray.model.intact import HEADER, check
 from dray.model.names import printable
 from dray.model.views import Failed, Problem
 
@@ -78,7 +79,7 @@ def title(kind: type[DrayError]) -> str:
 def respond(error: DrayError, request_id: str = "") -> Response:
     """Return the HTTP answer of a failure."""
     body = msgspec.json.encode(problem(error, request_id))
-    return Response(body, error.status, headers=_headers(error), media_type=MEDIA_TYPE)
+    return Response(body, error.status, headers=_headers(error) | {HEADER: check(body)}, media_type=MEDIA_TYPE)
 
 
 def _headers(error: DrayError) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dray.api.counters import Counters
 from dray.api.front import request_id
 from dray.api.lane import STALL, Consume, receive_body, stalled
 from dray.api.operation import JSON
-from dray.api.parsing import bearer, check_media, decode
+from dray.api.parsing import bearer, check_intact, check_media, decode
 from dray.api.problems import LengthMissing, MethodRefused, failed
 from dray.api.services import Services
 from dray.api.store import Store
@@ -23,6 +23,7 @@ from dray.api.uploading import part_of, receiving
 from dray.core.access import Principal
 from dray.core.uploads import UploadTarget
 from dray.errors import DrayError, LimitReached, Refused, UsageError
+from dray.model.intact import HEADER, check
 from dray.model.parts import Part
 from dray.model.values import Receipt, Staged
 from dray.model.views import BundleItem, BundleManifest, PartReceipt
@@ -127,7 +128,7 @@ class BundleUpload:
         length = _length(request)
         if length > (most := self._services.store.bundle_bytes):
             raise LimitReached(f"a bundle has at most {most} bytes", hint="send fewer files at once")
-        bundle = _Bundle(self._services, who, length)
+        bundle = _Bundle(self._services, who, length, request.headers.get(HEADER))
         answers = await self._services.slots.run(bundle.receive(scope, receive))
         shown = [failed(one, request_id(scope)) if isinstance(one, DrayError) else one for one in answers]
         await _json({"items": shown})(scope, receive, send)
@@ -136,10 +137,11 @@ class BundleUpload:
 class _Bundle:
     """One bundle on its way in."""
 
-    def __init__(self, services: Services, who: Principal, length: int) -> None:
+    def __init__(self, services: Services, who: Principal, length: int, said: str | None) -> None:
         self._services = services
         self._who = who
         self._length = length
+        self._said = said
         self._loop = asyncio.get_running_loop()
         self._items: list[BundleItem] = []
         self._task: asyncio.Task[Any]
@@ -162,6 +164,7 @@ class _Bundle:
 
     def _announced(self, manifest: bytes) -> Sequence[Arrival]:
         """Say where the files of a manifest go; runs in the thread that reads the body."""
+        check_intact(self._said, manifest)
         self._items = decode(manifest, BundleManifest).items
         announced = HEAD + len(manifest) + sum(item.size for item in self._items)
         if announced != self._length:
@@ -270,4 +273,5 @@ def receipt_view(upload: int, receipt: Receipt) -> PartReceipt:
 
 
 def _json(answer: object) -> Response:
-    return Response(msgspec.json.encode(answer), headers={"cache-control": "no-store"}, media_type=JSON)
+    document = msgspec.json.encode(answer)
+    return Response(document, headers={"cache-control": "no-store", HEADER: check(document)}, media_type=JSON)

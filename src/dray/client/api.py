@@ -11,9 +11,10 @@ from dray.client.address import Address, Place, place
 from dray.client.body import Part
 from dray.client.http import Http, Moved, Request, Response
 from dray.client.problems import failure, from_problem
-from dray.errors import DrayError, NotFound, Permanent, Temporary
+from dray.errors import Disconnected, DrayError, NotFound, Permanent, Temporary
 from dray.fs import FileRange
 from dray.model import views
+from dray.model.intact import HEADER, check, is_intact
 from dray.model.values import Value
 
 T = TypeVar("T")
@@ -86,8 +87,8 @@ class Api:
         self, url: views.SignedUrl, at: FileRange, crc32c: int, moved: Moved | None = None
     ) -> views.PartReceipt:
         """Send one part to its signed URL."""
-        headers = (*url.headers.items(), ("X-Dray-Crc32c", f"{crc32c:08x}"))
-        response = await self.http.send(Request("PUT", self._absolute(url.url), headers, (at,)), moved)
+        headers = (*url.headers.items(), (HEADER, f"{crc32c:08x}"))
+        response = await self._send(Request("PUT", self._absolute(url.url), headers, (at,)), moved)
         return _decoded(response, views.PartReceipt)
 
     async def send_bundle(
@@ -96,8 +97,9 @@ class Api:
         """Send many whole files in one request."""
         head = msgspec.json.encode(manifest)
         body: tuple[Part, ...] = (len(head).to_bytes(4, "big") + head, *bodies)
-        request = Request("POST", self._url("/uploads/bundle"), (*self._headers, BUNDLE), body)
-        return _items(await self.http.send(request, moved), views.PartReceipt)
+        headers = (*self._headers, BUNDLE, (HEADER, check(head)))
+        request = Request("POST", self._url("/uploads/bundle"), headers, body)
+        return _items(await self._send(request, moved), views.PartReceipt)
 
     async def complete(self, request: views.CompleteRequest, wait: float) -> list[views.UploadView | DrayError]:
         return await self._batch(f"/uploads/complete?{urlencode({'wait': wait})}", request, views.UploadView)
@@ -142,8 +144,9 @@ class Api:
         self, request: views.FilesRequest, into: Sequence[FileRange], moved: Moved | None = None
     ) -> Sequence[int]:
         """Fill ``into`` with whole files, in one request; return the crc32c of each."""
-        body = (msgspec.json.encode(request),)
-        call = Request("POST", self._url("/files/bundle"), (*self._headers, JSON), body, tuple(into))
+        body = msgspec.json.encode(request)
+        headers = (*self._headers, JSON, (HEADER, check(body)))
+        call = Request("POST", self._url("/files/bundle"), headers, (body,), tuple(into))
         return _filled(await self.http.send(call, moved))
 
     # The rest
@@ -198,13 +201,21 @@ class Api:
 
     async def _get(self, path: str, query: Query = ()) -> Response:
         url = self._url(path) + (f"?{urlencode(query)}" if query else "")
-        return await self.http.send(Request("GET", url, self._headers))
+        return await self._send(Request("GET", url, self._headers))
 
     async def _post(self, path: str, body: msgspec.Struct | None, *, once: bool = False) -> Response:
         """Send JSON; ``once`` marks a call that must not happen twice when somebody repeats the request."""
         key = (("Idempotency-Key", str(uuid.uuid4())),) if once else ()
-        data = (msgspec.json.encode(body),) if body is not None else ()
-        return await self.http.send(Request("POST", self._url(path), (*self._headers, JSON, *key), data))
+        data = b"" if body is None else msgspec.json.encode(body)
+        headers = (*self._headers, JSON, (HEADER, check(data)), *key)
+        return await self._send(Request("POST", self._url(path), headers, (data,) if data else ()))
+
+    async def _send(self, request: Request, moved: Moved | None = None) -> Response:
+        """Send a request whose answer is a document, and believe only what arrived as it was sent."""
+        response = await self.http.send(request, moved)
+        if not is_intact(response.headers.get(HEADER.lower()), response.body):
+            raise Disconnected("the server's answer was damaged on its way", hint="it is asked again")
+        return response
 
     async def _batch(self, path: str, body: msgspec.Struct, kind: type[T]) -> list[T | DrayError]:
         return _items(await self._post(path, body), kind)
