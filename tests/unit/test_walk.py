@@ -132,6 +132,12 @@ def test_bounds_of_size_leave_files_out(run):
     assert skipped(run, bounds=SizeAndAge(min_size=1)) == {"empty": "filtered"}
 
 
+def test_a_file_that_has_the_name_of_drays_own_folder_is_told_of(run):
+    (run / ".dray").write_text("somebody's")
+    assert skipped(f"{run}/") == {".dray": "name"}
+    assert "run/.dray" in found(run)
+
+
 def test_drays_own_files_in_a_download_are_left_out(run):
     (run / ".dray" / "staging").mkdir(parents=True)
     (run / ".dray" / "staging" / "x").write_text("x")

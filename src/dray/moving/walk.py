@@ -142,13 +142,13 @@ class _Here:
             seen = folder.stat(name)
             if seen is None:
                 continue  # gone meanwhile
-            if name == RESERVED and not folder.path:
-                yield self._skipped(f"{name}/", "filtered", "Dray's own working files")
-            elif stat.S_ISDIR(seen.st_mode):
-                inside.append(name)
-            else:
+            if not stat.S_ISDIR(seen.st_mode):
                 origin = _below(folder.path, name)
                 yield self._file(_below(self.tree.prefix, origin), origin, seen, rules.decide(name))
+            elif name == RESERVED and not folder.path:
+                yield self._skipped(f"{name}/", "filtered", "Dray's own working files")
+            else:
+                inside.append(name)
 
     def _file(self, path: str, origin: str, seen: os.stat_result, rule: Rule | None) -> Seen:
         if not stat.S_ISREG(seen.st_mode):
