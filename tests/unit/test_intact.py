@@ -6,9 +6,10 @@ import json
 import pytest
 
 from dray.api.parsing import check_intact
-from dray.client.api import Api, Server
+from dray.client.address import parse
+from dray.client.api import Api, Server, find_server
 from dray.client.http import Http, HttpSettings
-from dray.errors import Disconnected, PieceDamaged
+from dray.errors import Disconnected, NotFound, PieceDamaged
 from dray.model.intact import HEADER, check, is_intact
 from dray.model.views import DatasetRequest, Me
 from tests.servers.scripted import Answer, scripted
@@ -60,3 +61,18 @@ def test_the_server_refuses_a_damaged_request_as_one_to_be_sent_again() -> None:
     with pytest.raises(PieceDamaged) as refused:
         check_intact(check(ME), DAMAGED)
     assert refused.value.retry == "later"
+
+
+def test_an_answer_that_is_no_text_is_no_server() -> None:
+    async def story(url: str) -> None:
+        async with Http(HttpSettings()) as http:
+            await find_server(http, parse(url))
+
+    health = b'{"status":"ok","name":"dray","version":"1","api":"/\xb8pi/v1"}'
+    with scripted(lambda asked: Answer(body=health)) as server, pytest.raises(NotFound):
+        asyncio.run(story(server.url))
+    with (
+        scripted(lambda asked: Answer(body=health, headers={HEADER: check(b"else")})) as server,
+        pytest.raises(Disconnected),
+    ):
+        asyncio.run(story(server.url))

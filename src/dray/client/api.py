@@ -23,6 +23,7 @@ JSON = ("Content-Type", "application/json")
 BUNDLE = ("Content-Type", "application/vnd.dray.bundle")
 PREFIX_SEGMENTS = 4  # how deep below the root of its host a server may live
 PAGE = 1000
+NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class Server(Value, frozen=True):
@@ -52,9 +53,10 @@ async def find_server(http: Http, address: Address) -> Server:
 def _health(response: Response) -> views.Health | None:
     if response.status in (502, 503, 504):
         raise _failed(response)
+    _check_intact(response)
     try:
         return msgspec.json.decode(response.body, type=views.Health)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
 
 
@@ -213,8 +215,7 @@ class Api:
     async def _send(self, request: Request, moved: Moved | None = None) -> Response:
         """Send a request whose answer is a document, and believe only what arrived as it was sent."""
         response = await self.http.send(request, moved)
-        if not is_intact(response.headers.get(HEADER.lower()), response.body):
-            raise Disconnected("the server's answer was damaged on its way", hint="it is asked again")
+        _check_intact(response)
         return response
 
     async def _batch(self, path: str, body: msgspec.Struct, kind: type[T]) -> list[T | DrayError]:
@@ -247,6 +248,11 @@ def _item(raw: msgspec.Raw, kind: type[T]) -> T | DrayError:
         return _parsed(raw, kind)
 
 
+def _check_intact(response: Response) -> None:
+    if not is_intact(response.headers.get(HEADER.lower()), response.body):
+        raise Disconnected("the server's answer was damaged on its way", hint="it has to be asked again")
+
+
 def _refuse(response: Response) -> None:
     if not 200 <= response.status < 300:
         raise _failed(response)
@@ -260,7 +266,7 @@ def _decoded(response: Response, kind: type[T]) -> T:
 def _parsed(data: bytes | msgspec.Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except NOT_JSON as error:
         raise Permanent(f"the server's answer is not understood: {error}", hint="is it a newer Dray?") from error
 
 

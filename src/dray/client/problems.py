@@ -63,7 +63,7 @@ def from_problem(problem: Problem) -> DrayError:
 
 def _problem(media_type: str, body: bytes) -> Problem | None:
     if media_type.partition(";")[0].strip().lower() == "application/problem+json":
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
             return msgspec.json.decode(body, type=Problem)
     return None
 
