@@ -1,4 +1,4 @@
-"""Finds the file bytes in a stream of HTTP/1.1 requests, so that a fault can be aimed at them."""
+"""Finds file bytes and documents in a stream of HTTP/1.1 requests or answers, so that a fault can be aimed at them."""
 
 import re
 from dataclasses import dataclass
@@ -10,19 +10,21 @@ LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.IGNORECASE | re.MULTILI
 
 @dataclass
 class Body:
-    """What is left of one body: ``skip`` bytes that are no file bytes, then ``files`` bytes that are."""
+    """What is left of one body: ``document`` bytes that say something, then ``files`` bytes that belong to files."""
 
-    skip: int
+    document: int
     files: int
 
 
 class Bodies:
-    """Follows one connection; ``feed`` returns where in the block just given file bytes lie.
+    """Follows one direction of a connection; ``feed`` returns where in the block just given file bytes lie.
 
-    File bytes are the bodies of PUT requests, and of a bundle what follows its manifest.
+    File bytes are the bodies of PUT requests, and of a bundle what follows its manifest. All other bodies are
+    documents; ``documents`` tells where they lay in that block.
     """
 
     def __init__(self) -> None:
+        self.documents: list[Span] = []
         self.where = "before the first request"
         self._head = bytearray()
         self._prefix: bytearray | None = None
@@ -31,6 +33,7 @@ class Bodies:
     def feed(self, data: bytes) -> list[Span]:
         """Take the next block of the stream."""
         spans: list[Span] = []
+        self.documents = []
         at = 0
         while at < len(data):
             at = self._step(data, at, spans)
@@ -41,9 +44,10 @@ class Bodies:
             return self._take_head(data, at)
         if self._prefix is not None:
             return self._take_prefix(data, at)
-        if self._body.skip:
-            taken = min(self._body.skip, len(data) - at)
-            self._body.skip -= taken
+        if self._body.document:
+            taken = min(self._body.document, len(data) - at)
+            self._body.document -= taken
+            self.documents.append((at, at + taken))
         else:
             taken = min(self._body.files, len(data) - at)
             self._body.files -= taken
@@ -86,5 +90,5 @@ class Bodies:
         return at + taken
 
     def _end_body(self) -> None:
-        if self._body is not None and self._prefix is None and not self._body.skip and not self._body.files:
+        if self._body is not None and self._prefix is None and not self._body.document and not self._body.files:
             self._body = None

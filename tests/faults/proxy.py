@@ -6,7 +6,7 @@ line of the log, which is the proof that it happened.
 | fault | members | what happens |
 |---|---|---|
 | cut | way, after, how, all | ``after`` bytes from now on, one connection (or ``all``) ends by ``rst`` or ``fin`` |
-| flip | way, after, mask, body | the byte ``after`` bytes from now on is changed; ``body``: only file bytes count |
+| flip | way, after, mask, body | the byte ``after`` bytes on is changed; ``body``: count ``files`` or ``documents`` |
 | hole | way | nothing passes any more, connections stay open |
 | latency | way, seconds | every block waits |
 | rate | way, bytes | bytes a second of each connection |
@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.bodies import Bodies
+from tests.faults.bodies import Bodies, Span
 
 BLOCK = 64 << 10
 Fault = dict[str, Any]
@@ -73,6 +73,7 @@ class Pair:
     def __init__(self, state: State, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self.state, self.near, self.far = state, near, far
         self.bodies = Bodies()
+        self.answers = Bodies()
         self.ended = False
 
     async def pump(self, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -82,8 +83,9 @@ class Pair:
                 if self.ended:
                     continue
                 await self.delay(way, len(data))
-                spans = self.bodies.feed(data) if way == "up" else []
-                data = self.damaged(way, data, spans)
+                bodies = self.bodies if way == "up" else self.answers
+                spans = bodies.feed(data)
+                data = self.damaged(way, data, {"files": spans, "documents": bodies.documents})
                 cut = self.due_cut(way, len(data))
                 passed = len(data) if cut is None else cut["after"]
                 self.state.passed[way] += passed
@@ -115,10 +117,10 @@ class Pair:
                 self.state.fire(holes[0], f"holds back {size} bytes {way} with {len(self.state.pairs)} connections")
             await asyncio.sleep(0.05)
 
-    def damaged(self, way: str, data: bytes, spans: list[tuple[int, int]]) -> bytes:
+    def damaged(self, way: str, data: bytes, spans: dict[str, list[Span]]) -> bytes:
         """Flip the byte that is due."""
         for fault in self.state.of("flip", way):
-            due = spans if fault.get("body") else [(0, len(data))]
+            due = spans[fault["body"]] if fault.get("body") else [(0, len(data))]
             for begin, end in due:
                 if fault["after"] < end - begin:
                     return self.flipped(fault, data, begin + fault["after"])
