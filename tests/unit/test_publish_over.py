@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from dray.fs import FileRange, Folders
 from dray.model.checksum import Checksum
 from dray.model.names import RemotePath
 from dray.model.parts import Part
-from dray.model.values import Claim, Landing, Ref
+from dray.model.values import Claim, Landing, Proof, Ref
 from dray.transports.base import Piece
 from dray.transports.posix import Posix, PosixSession
 from dray.transports.refs import Target
@@ -63,5 +64,32 @@ def test_what_was_written_again_since_it_was_verified_does_not_get_the_name(
             (entry,) = await session.publish([ref])
             assert isinstance(entry, Busy)
             assert (tmp_path / "store" / "f").read_bytes() == b"one"
+
+    asyncio.run(story())
+
+
+def test_an_older_content_is_not_taken_for_one_that_never_came_where_a_catalogue_knows_all_versions(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        async with Posix(tmp_path / "store", compare_final=False).connect() as session:
+            for data in (b"one", b"two"):
+                await session.publish([await verified(session, tmp_path / "source", data)])
+            (staged,) = await session.stage([Landing(PATH, 3, "one again")])
+            ref: Ref = cast(Any, staged).ref
+            (proof,) = await session.verify([Claim(ref, 3, Checksum("sha256", sha256(b"one").hexdigest()))])
+            assert cast(Proof, proof).checksum.hex == sha256(b"two").hexdigest()
+
+    asyncio.run(story())
+
+
+def test_a_repeated_publish_answers_the_content_that_was_proved(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Posix(tmp_path / "store").connect() as session:
+            (one,) = await session.publish([ref := await verified(session, tmp_path / "source", b"one")])
+            await session.publish([await verified(session, tmp_path / "source", b"two")])
+        async with Posix(tmp_path / "store").connect() as session:
+            await session.verify([Claim(ref, 3, Checksum("sha256", sha256(b"one").hexdigest()))])
+            assert await session.publish([ref]) == [one]
 
     asyncio.run(story())

@@ -46,7 +46,8 @@ class Posix:
     """A directory as a place; ``connect`` makes it (durably) where it is missing.
 
     ``staging`` must be on the same file system (default: ``.dray/staging`` below). ``name`` signs the proofs. Where a
-    catalogue already knows what is final, ``compare_final=False`` keeps ``stage`` from reading it.
+    catalogue already knows what is final, ``compare_final=False`` keeps ``stage`` from reading it, and ``verify`` from
+    taking an older content for one that arrives.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class PosixSession:
         self.root = fs.made_root(place.root, place.disk)
         self.staging = Staging(fs.made_root(place.staging, place.disk), place.limits, place.guard)
         self.published = Published(self.root, self.staging)
-        self.verifier = Verifier(self.staging, self.published, place.name)
+        self.verifier = Verifier(self.staging, self.published, place.name, older=place.compare_final)
         self._pool = pool
 
     def comparing(self) -> "PosixSession":

@@ -87,12 +87,13 @@ class Published:
         except FileNotFoundError:
             return None
 
-    def candidates(self, path: RemotePath, size: int) -> Iterator[tuple[int, str, str]]:
-        """Open one after another what may be the content of ``size`` bytes once published here: final, then kept.
+    def candidates(self, path: RemotePath, size: int, *, older: bool) -> Iterator[tuple[int, str, str]]:
+        """Open one after another what may be the content of ``size`` bytes once published here: final, then older.
 
         Yields (descriptor, folder, name); each is closed when the next is asked for.
         """
-        for folder_path, names in ((path.parent, [path.name]), (versions_of(path), None)):
+        places: list[tuple[str, list[str] | None]] = [(path.parent, [path.name])]
+        for folder_path, names in [*places, (versions_of(path), None)] if older else places:
             try:
                 folder = self.root.folder(folder_path)
             except FileNotFoundError:

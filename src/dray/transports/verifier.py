@@ -26,12 +26,17 @@ def sha256(fd: int, buffer: memoryview) -> tuple[int, Checksum]:
 
 
 class Verifier:
-    """Proves staged and published files. Calls block."""
+    """Proves staged and published files. Calls block.
 
-    def __init__(self, staging: Staging, published: Published, by: str) -> None:
+    ``older`` says whether an older content of a path can be what arrived; where a catalogue knows what every version
+    is, it is not: what was never sent again must not be taken for there.
+    """
+
+    def __init__(self, staging: Staging, published: Published, by: str, *, older: bool) -> None:
         self.staging = staging
         self.published = published
         self.by = by
+        self.older = older
 
     def verify(self, claims: Sequence[Claim]) -> list[Proof | DrayError]:
         """Make the files of all claims durable in as few calls as possible, then prove each."""
@@ -50,24 +55,25 @@ class Verifier:
             raise Refused(f"{claim.checksum.algorithm} is not recomputed here", hint="claim a sha256")
         known = published_of(claim.ref)
         if known is not None:
-            return self._prove_published(claim, known[0], buffer)
+            return self._prove_published(claim, known[0], buffer, older=True)
         target = target_of(claim.ref)
         with self.staging.guard.take(target.name):
             try:
                 fd = self.staging.folder(target).open_read(target.name)
             except FileNotFoundError:
-                return self._prove_published(claim, target.path, buffer)
-            try:
-                proof = self._read(claim, fd, buffer)
-            finally:
-                os.close(fd)
+                proof = self._prove_published(claim, target.path, buffer, older=self.older)
+            else:
+                try:
+                    proof = self._read(claim, fd, buffer)
+                finally:
+                    os.close(fd)
             self.published.note_verified(target, proof.tag)
             return proof
 
-    def _prove_published(self, claim: Claim, path: RemotePath, buffer: memoryview) -> Proof:
+    def _prove_published(self, claim: Claim, path: RemotePath, buffer: memoryview, *, older: bool) -> Proof:
         """Prove the content under the final name or an older version, whichever has the claimed digest."""
         first = None
-        for fd, folder, name in self.published.candidates(path, claim.size):
+        for fd, folder, name in self.published.candidates(path, claim.size, older=older):
             with fs.Folders(self.published.root) as folders:
                 folders.sync([(folder, name)])
             proof = self._read(claim, fd, buffer)
