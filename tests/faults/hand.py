@@ -7,7 +7,7 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -32,6 +32,21 @@ class Content(NamedTuple):
         return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
 
 
+Small = tuple[Content, dict[str, Any]]
+
+
+def loads(small: Sequence[Small]) -> Iterator[list[Small]]:
+    """Yield files in bundles of at most one part's bytes."""
+    load: list[Small] = []
+    for one in small:
+        if load and sum(len(content.data) for content, _ in [*load, one]) > one[1]["part_size"]:
+            yield load
+            load = []
+        load.append(one)
+    if load:
+        yield load
+
+
 class Hand:
     """Speaks to one server about one dataset. Every call raises one of TROUBLE when the server dies in it."""
 
@@ -45,8 +60,8 @@ class Hand:
         staged = self.stage(contents)
         todo = [(c, s) for c, s in zip(contents, staged, strict=True) if not s.get("done") and "problem" not in s]
         small = [(c, s) for c, s in todo if len(c.data) <= s["part_size"]]
-        if small:
-            self.bundle(small)
+        for load in loads(small):
+            self.bundle(load)
         for content, upload in todo:
             if len(content.data) > upload["part_size"]:
                 self.parts(content, upload)
@@ -73,7 +88,7 @@ class Hand:
         found: list[dict[str, Any]] = answer
         return found
 
-    def bundle(self, small: Sequence[tuple[Content, dict[str, Any]]]) -> None:
+    def bundle(self, small: Sequence[Small]) -> None:
         """Send small files in one request."""
         items = [{"upload": s["upload"], "size": len(c.data), "crc32c": f"{crc32c(c.data):08x}"} for c, s in small]
         manifest = json.dumps({"items": items}).encode()
