@@ -188,8 +188,10 @@ class Witness(Wrapper):
         super().__init__(inner)
         self.receipts: list[Receipt] = []
         self.published: list[str] = []
+        self.publishing = False
 
     async def around(self, name, call, items):  # type: ignore[no-untyped-def]
+        self.publishing = self.publishing or name == "publish"
         answers = await call(items)
         self.receipts += [one for one in answers if isinstance(one, Receipt) and one.level == "durable"]
         if name == "publish":
@@ -222,7 +224,9 @@ def check_what_was_told(place: PosixPlace, witness: Witness | None) -> None:
     if witness is None:
         return
     assert all(found[path] == FILES[path] for path in witness.published)
-    if witness.receipts and "large.h5" not in found:
+    # The model may lose the new name of a rename and keep the loss of the old one, which file systems with a journal do
+    # not: once the file is being renamed it has to be sent again there, and nothing said that it had arrived.
+    if witness.receipts and not witness.publishing and "large.h5" not in found:
         target = target_of(witness.receipts[0].ref)
         data = next(place.root.glob(f".dray/staging/*/{target.name}")).read_bytes()
         for receipt in witness.receipts:

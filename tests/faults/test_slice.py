@@ -15,6 +15,7 @@ SLICE = ROOT / ".faults" / "slice"
 
 
 @pytest.mark.timeout(480)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections to what was killed
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_a_slice_of_the_row_holds(row: Row, tmp_path: Path) -> None:
     result = run(row, "slice", SEED, tmp_path)
