@@ -109,11 +109,8 @@ class Rig:
 
     def safe(self) -> int:
         """Run ``dray safe`` over the tree and note what it says; returns its exit code."""
-        client = self.client("safe", "--json", f"{self.source}/", f"{self.server.url}/{DATASET}")
-        code = client.wait(PATIENCE)
-        if code == 0:
-            self.note_exit("dray safe")
-        return code
+        client = self.client("safe", "--quiet", "--to", f"{self.server.url}/{DATASET}", f"{self.source}/")
+        return self.ended(client)
 
     def reap(self) -> None:
         """Stop the server, let the product remove leftovers as if two days had passed, start it again."""

@@ -87,9 +87,12 @@ class Killing:
             if not self.client.running:
                 break
             self.kill(self.chance.choice(APART if isinstance(self.rig.server, Split) else TOGETHER), total)
+        self.rig.safe()  # whatever it answers in the middle, if it says yes it has to be true
         code = self.rig.ended(self.client)
         if code != 0:
             self.plan.blame([f"S: {self.command} ended with {code}: {self.client.tail(600)}"])
+        elif (code := self.rig.safe()) != 0:
+            self.plan.blame([f"S: dray safe ended with {code} when all was sent: {self.rig.clients[-1].tail(600)}"])
 
     def reached(self, moment: float) -> bool:
         """Wait until so many bytes lie in the data directory; False when the client ended before."""
