@@ -1,6 +1,7 @@
 """Publishing over an older version while somebody writes to what was verified."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -64,6 +65,20 @@ def test_what_was_written_again_since_it_was_verified_does_not_get_the_name(
             (entry,) = await session.publish([ref])
             assert isinstance(entry, Busy)
             assert (tmp_path / "store" / "f").read_bytes() == b"one"
+
+    asyncio.run(story())
+
+
+def test_what_replaced_verified_bytes_is_told_from_them_even_with_their_inode_size_and_time(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Posix(tmp_path / "store").connect() as session:
+            ref = await verified(session, tmp_path / "source", b"one")
+            (staged,) = (path for path in (tmp_path / "store" / ".dray" / "staging").rglob("*.staged"))
+            seen = staged.stat()
+            staged.write_bytes(b"bad")
+            os.utime(staged, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+            (entry,) = await session.publish([ref])
+            assert isinstance(entry, Busy)
 
     asyncio.run(story())
 

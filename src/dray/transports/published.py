@@ -49,7 +49,7 @@ class Published:
         self.root = root
         self.disk = root.disk
         self.staging = staging
-        self._verified: OrderedDict[str, str] = OrderedDict()
+        self._verified: OrderedDict[str, os.stat_result] = OrderedDict()
         self._lock = threading.Lock()
 
     def look(self, folders: fs.Folders, path: RemotePath) -> os.stat_result | None:
@@ -107,10 +107,10 @@ class Published:
                         finally:
                             os.close(fd)
 
-    def note_verified(self, target: Target, tag: str) -> None:
+    def note_verified(self, target: Target, seen: os.stat_result) -> None:
         """Remember which bytes were verified: nothing else may be published under this ref by this process."""
         with self._lock:
-            self._verified[target.name] = tag
+            self._verified[target.name] = seen
             if len(self._verified) > REMEMBERED:
                 self._verified.popitem(last=False)
 
@@ -145,8 +145,9 @@ class Published:
             return entry_of(target.path, seen)
 
     def _check_verified(self, target: Target, seen: os.stat_result) -> None:
-        tag = self._verified.get(target.name)
-        if tag is not None and tag != tag_of(seen):
+        known = self._verified.get(target.name)
+        # The time of the last change as well: what is written anew may have inode, size and mtime of what it replaced.
+        if known is not None and (tag_of(known), known.st_ctime_ns) != (tag_of(seen), seen.st_ctime_ns):
             raise Busy("it was written again after it was verified", hint="it is verified again")
 
     def _is_settled(self, folders: fs.Folders, target: Target, seen: os.stat_result) -> bool:
@@ -166,7 +167,8 @@ class Published:
     def _already(self, folders: fs.Folders, target: Target) -> Entry:
         """Answer for a file that was published before a crash: the content that was verified, or the final one."""
         final = self.look(folders, target.path)
-        tag = self._verified.get(target.name)
+        known = self._verified.get(target.name)
+        tag = None if known is None else tag_of(known)
         if final is not None and final.st_size == target.size and tag in (None, tag_of(final)):
             return entry_of(target.path, final)
         if tag is not None:

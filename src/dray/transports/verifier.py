@@ -25,6 +25,10 @@ def sha256(fd: int, buffer: memoryview) -> tuple[int, Checksum]:
     return size, Checksum("sha256", digest.hexdigest())
 
 
+Proved = tuple[Proof, os.stat_result]
+"""What was read, and the file as it was when that began."""
+
+
 class Verifier:
     """Proves staged and published files. Calls block.
 
@@ -55,38 +59,38 @@ class Verifier:
             raise Refused(f"{claim.checksum.algorithm} is not recomputed here", hint="claim a sha256")
         known = published_of(claim.ref)
         if known is not None:
-            return self._prove_published(claim, known[0], buffer, older=True)
+            return self._prove_published(claim, known[0], buffer, older=True)[0]
         target = target_of(claim.ref)
         with self.staging.guard.take(target.name):
             try:
                 fd = self.staging.folder(target).open_read(target.name)
             except FileNotFoundError:
-                proof = self._prove_published(claim, target.path, buffer, older=self.older)
+                proof, seen = self._prove_published(claim, target.path, buffer, older=self.older)
             else:
                 try:
-                    proof = self._read(claim, fd, buffer)
+                    proof, seen = self._read(claim, fd, buffer)
                 finally:
                     os.close(fd)
-            self.published.note_verified(target, proof.tag)
+            self.published.note_verified(target, seen)
             return proof
 
-    def _prove_published(self, claim: Claim, path: RemotePath, buffer: memoryview, *, older: bool) -> Proof:
+    def _prove_published(self, claim: Claim, path: RemotePath, buffer: memoryview, *, older: bool) -> Proved:
         """Prove the content under the final name or an older version, whichever has the claimed digest."""
         first = None
         for fd, folder, name in self.published.candidates(path, claim.size, older=older):
             with fs.Folders(self.published.root) as folders:
                 folders.sync([(folder, name)])
-            proof = self._read(claim, fd, buffer)
-            if proof.checksum == claim.checksum:
-                return proof
-            first = first or proof
+            proved = self._read(claim, fd, buffer)
+            if proved[0].checksum == claim.checksum:
+                return proved
+            first = first or proved
         if first is None:
             raise NotFound("nothing of this size is staged or published under this ref")
         return first
 
-    def _read(self, claim: Claim, fd: int, buffer: memoryview) -> Proof:
+    def _read(self, claim: Claim, fd: int, buffer: memoryview) -> Proved:
         seen = os.fstat(fd)
         if self.staging.may_be_lost(seen):
             fs.forget(fd)
         size, checksum = sha256(fd, buffer)
-        return Proof(claim.ref, size, checksum, tag_of(seen), self.by, "durable")
+        return Proof(claim.ref, size, checksum, tag_of(seen), self.by, "durable"), seen
