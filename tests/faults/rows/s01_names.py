@@ -31,7 +31,6 @@ def run(plan: Plan) -> None:
             enter(plan, house, door)
         plants(plan, house)
         canary.close()
-        rig.surfaces.close()
         rig.reap()
         plan.stated = 0 if plan.count else len(plan.tries)
         wanted = frozenset(v.key for v in rig.ledger.versions()) - house.left_out
