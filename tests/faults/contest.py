@@ -16,6 +16,8 @@ from tests.faults.store import Store
 T = TypeVar("T")
 R = TypeVar("R")
 PART = 64 << 10
+LATE = (0.0, 0.0, 0.1, 0.4)
+"""Most seconds by which one comes later than another: what they meet then is already being verified."""
 LOST = (409, 423)
 """What somebody who came too late is told."""
 
@@ -52,34 +54,41 @@ class Contest:
         self.rig.ledger.note(self.key, size, sha(data))
         return data
 
-    def stage(self, size: int, version: str, source: str = "one", who: Raw | None = None) -> dict[str, object]:
-        """Stage the path and return the answer."""
+    def stage(
+        self, content: bytes | int, version: str, source: str = "one", who: Raw | None = None
+    ) -> dict[str, object]:
+        """Stage the path and return the answer; of a mere size no checksum is told."""
+        size = content if isinstance(content, int) else len(content)
         asked = {"path": self.name, "size": size, "version": version, "source": source}
-        (answer,) = (who or self.admin).stage(self.dataset, asked)
+        told = {} if isinstance(content, int) else {"checksum": f"sha256:{sha(content)}"}
+        (answer,) = (who or self.admin).stage(self.dataset, asked | told)
         upload = answer.get("upload")
         if isinstance(upload, int) and upload not in self.uploads:
             self.uploads.append(upload)
         return answer
 
-    def opened(self, size: int, version: str = "v", source: str = "one") -> int:
+    def opened(self, content: bytes | int, version: str = "v", source: str = "one") -> int:
         """Stage the path, which must succeed, and return the upload."""
-        return int(str(self.stage(size, version, source)["upload"]))
+        return int(str(self.stage(content, version, source)["upload"]))
 
     def together(self, things: Sequence[T], work: Callable[[T], R]) -> list[R]:
-        """Do the work for all things at the same moment; notes how many were at it at once."""
+        """Do the work for all things at the same moment, or nearly; notes how many were at it at once."""
         gate = threading.Barrier(len(things))
         spans: list[tuple[float, float]] = []
+        late = self.chance.choice(LATE)
+        delays = [self.chance.uniform(0, late) for _ in things]
 
-        def one(thing: T) -> R:
+        def one(thing: T, delay: float) -> R:
             gate.wait()
             begun = time.monotonic()
             try:
+                time.sleep(delay)
                 return work(thing)
             finally:
                 spans.append((begun, time.monotonic()))
 
         with ThreadPoolExecutor(len(things)) as pool:
-            found = list(pool.map(one, things))
+            found = list(pool.map(one, things, delays))
         self.most = max(self.most, *(sum(b <= at < e for b, e in spans) for at, _ in spans))
         return found
 
@@ -125,7 +134,11 @@ class Contest:
         for content in contents:
             wrong = self.store.holds(self.key, frozenset({content}))
             self.expect(wrong is None, f"C: {self.key} is verified as {content[:12]}, {wrong}")
-        self.expect(sum(bool(one["current"]) for one in rows) <= 1, f"D: {self.key} has several current versions")
+        current = [content for content, one in zip(contents, rows, strict=True) if one["current"]]
+        self.expect(len(current) <= 1, f"D: {self.key} has several current versions")
+        for content in current:
+            found = sha((self.store.root / self.key).read_bytes())
+            self.expect(found == content, f"C: {self.key} is {content[:12]}, {found[:12]} has its name")
         return contents
 
     def one_winner(self, offered: Sequence[bytes], most: int = 1) -> list[str]:
@@ -144,7 +157,7 @@ class Contest:
         if open_:
             self.admin.cancel(*open_)
         data = self.content(100)
-        upload = self.opened(len(data), "last")
+        upload = self.opened(data, "last")
         self.admin.bundle({upload: data})
         (view,) = self.admin.complete({upload: (len(data), sha(data))}, wait=30).items
         self.expect(view.get("state") == "accepted", f"S: the path takes nothing afterwards: {view}")

@@ -4,11 +4,14 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
+from tests.faults.clients import start_client
 from tests.faults.contest import LOST, PART, Contest, sha
 from tests.faults.plan import Plan, Row
 from tests.faults.raw import Answer, Slow, crc_of, slow_put
 from tests.faults.rig import rig_in
+from tests.servers.process import Process
 
 SETTINGS = {"DRAY_LIMITS_PART_SIZE": "64KiB"}
 TRIES = 100
@@ -33,9 +36,9 @@ def campaign(plan: Plan, number: int, tries: int) -> None:
         rig.server.start()
         rig.watch()
         for index in range(tries):
-            name = kinds[index % len(kinds)]
+            name = "commands" if index % RARELY == RARELY - 1 else kinds[index % len(kinds)]
             contest = Contest(rig, plan.chance("try", number, index), f"p{index:04}", f"d{index % 7}")
-            SCENARIOS[name](contest, chance.randrange(2, 9))
+            SCENARIOS.get(name, commands)(contest, chance.randrange(2, 9))
             contest.goes_on()
             plan.record(name, contest.proof(), contest.findings)
         rig.unwatch()
@@ -114,7 +117,7 @@ def other_sources(contest: Contest, clients: int) -> None:
 
     def bring(number: int) -> Answer:
         data = offered[number]
-        staged = contest.stage(len(data), f"v{number}", f"source {number}")
+        staged = contest.stage(data, f"v{number}", f"source {number}")
         return deliver(contest, staged, data)
 
     answers = contest.together(range(clients), bring)
@@ -130,7 +133,7 @@ def newer_versions(contest: Contest, clients: int) -> None:
     offered = [contest.content(contest.chance.randrange(1, 3 * PART)) for _ in range(clients)]
 
     def bring(number: int) -> Answer:
-        return deliver(contest, contest.stage(len(offered[number]), f"v{number}"), offered[number])
+        return deliver(contest, contest.stage(offered[number], f"v{number}"), offered[number])
 
     contest.tell("stage and send", contest.together(range(clients), bring), (200, *LOST))
     contest.one_winner(offered, most=clients)
@@ -170,6 +173,8 @@ def wrong_parts(contest: Contest, clients: int) -> None:
 def wrong(contest: Contest, upload: int, data: bytes, kind: str) -> Answer:
     """PUT something that must not be taken."""
     url, junk = contest.admin.url(upload, 1), bytes(PART)
+    if not url:
+        return Answer(409)
     if kind == "part":
         return contest.admin.put(url.replace(f"/{upload}/1?", f"/{upload}/2?"), junk)
     if kind == "offset":
@@ -272,6 +277,45 @@ def other_claims(contest: Contest, clients: int) -> None:
     contest.expect(bool(contest.one_winner([data])) == (taken == [sha(data)]), "F: the wrong claim decided")
 
 
+def never_sent(contest: Contest, clients: int) -> None:
+    """All claim, at once, what the path held before it held what it holds now; none of them sends it."""
+    size = contest.chance.randrange(1, 3 * PART)
+    older, newer = contest.content(size), contest.content(size)
+    for version, data in (("v1", older), ("v2", newer)):
+        contest.tell("before", [deliver(contest, contest.stage(data, version), data)], (200,))
+    upload = contest.opened(older, "v3")
+    claims = contest.together(
+        range(clients), lambda _: contest.admin.complete({upload: (size, sha(older))}, contest.chance.choice((0, 5)))
+    )
+    contest.tell("complete", list(chain(*map(as_answers, claims))), (200, *LOST))
+    contest.one_winner([older, newer], most=2)
+
+
+def commands(contest: Contest, clients: int) -> None:
+    """Several `dray upload` bring the same path from different places: each ends, and says what became of its own."""
+    number = min(clients, 3)
+    offered = [contest.content(contest.chance.randrange(1, 5 * PART)) for _ in range(number)]
+    trees = [contest.rig.base / f"{contest.name} {n}" for n in range(number)]
+    for tree, data in zip(trees, offered, strict=True):
+        tree.mkdir()
+        (tree / contest.name).write_bytes(data)
+    url = f"{contest.rig.server.url}/{contest.dataset}"
+
+    def send(tree: Path) -> Process:
+        command = start_client(contest.rig, ["upload", f"{tree}/", url], {"DRAY_CLIENT_RETRY_FOR": "15s"})
+        command.wait(120)
+        return command
+
+    ended = contest.together(trees, send)
+    codes = [process.child.returncode if process.child else None for process in ended]
+    contest.told.append(f"ended with {codes}")
+    contest.expect(set(codes) <= {0, 5}, f"a command ended with {codes}: {ended[0].tail(300)}")
+    there = contest.accepted()
+    for data, code in zip(offered, codes, strict=True):
+        contest.expect(code != 0 or sha(data) in there, "F: a command ended with 0, its content is not there")
+    contest.expect(set(there) <= {sha(data) for data in offered}, "C: nobody sent what is there")
+
+
 def complete_too_early(contest: Contest, clients: int) -> None:
     """It is completed while parts are still on their way: accepted with all of them or not at all."""
     data = contest.content(3 * PART)
@@ -328,7 +372,10 @@ SCENARIOS: dict[str, Callable[[Contest, int], None]] = {
     "other claims": other_claims,
     "complete while parts come": complete_too_early,
     "the same call at once": repeated,
+    "an older content, never sent": never_sent,
 }
+RARELY = 50
+"""One try in so many is made with commands, which take their time."""
 
 ROW = Row(
     id="R13",
@@ -337,5 +384,5 @@ ROW = Row(
     run=run,
     ci=1000,
     full=20_000,
-    slice=13,
+    slice=14,
 )
