@@ -87,7 +87,6 @@ def exchanged(old: bytes, chance: Random) -> Change:
         call = ctypes.CDLL(None, use_errno=True).renameat2
         if call(-100, os.fsencode(aside), -100, os.fsencode(path), EXCHANGE) != 0:
             raise OSError(ctypes.get_errno(), "renameat2")
-        aside.unlink()
 
     return Change("exchange", [new], act)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from tests.faults.clients import start_client
-from tests.faults.mutate import CHANGES, Change, Mapping
+from tests.faults.mutate import CHANGES, Change, Mapping, aside_of
 from tests.faults.oracle import Finding
 from tests.faults.plan import Plan, Row
 from tests.faults.rig import Rig, rig_in
@@ -94,9 +94,13 @@ class Victim:
         self.change.act(self.path)
         self.seen = reads
 
+    def reads(self, counts: Counter[str]) -> int:
+        """Return how often it was read, also where it lies now when it was exchanged."""
+        return counts[str(self.path)] + counts[str(aside_of(self.path))]
+
     def proof(self, client: "Reading") -> str | None:
         """Say how often it was read before and after; the next read is on its way when it changes."""
-        later = client.reads()[str(self.path)] - (self.seen or 0)
+        later = self.reads(client.reads()) - (self.seen or 0)
         return f"changed after {self.seen} reads, {later} more followed" if self.seen and later > 0 else None
 
 
@@ -130,7 +134,7 @@ class Reading:
     def prefix(self) -> list[str]:
         strace = find_command("strace", "strace")
         options = ["-f", "--seccomp-bpf", "-y", "-s", "0", "-o", str(self.trace)]
-        watched = [word for path in self.paths for word in ("-P", str(path))]
+        watched = [word for path in self.paths for one in (path, aside_of(path)) for word in ("-P", str(one))]
         return [strace, *options, *watched, "-e", f"trace={READS}", "-e", f"inject={READS}:delay_enter={DELAY}"]
 
     def reads(self) -> Counter[str]:
@@ -150,8 +154,8 @@ def disturb(client: Reading, victims: list[Victim]) -> None:
     while client.process.running:
         reads = client.reads()
         for victim in victims:
-            if victim.seen is None and reads[str(victim.path)] >= victim.after:
-                victim.strike(reads[str(victim.path)])
+            if victim.seen is None and victim.reads(reads) >= victim.after:
+                victim.strike(victim.reads(reads))
         time.sleep(0.01)
 
 
