@@ -127,12 +127,17 @@ def line(row: Row, result: Result | None) -> str:
     return f"{head} {counts} | {result.seed} | {result.commit} | {result.minutes:g} | {met} |"
 
 
+def shown(value: float) -> str:
+    """Return a number for people."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,g}"
+
+
 def notes(result: Result) -> str:
     """Return what was measured and the first failures of a row."""
-    measured = ", ".join(f"{name} {value:g}" for name, value in sorted(result.measures.items()))
-    shown = f"\n**{result.row}** ({result.mode}, {result.at[:10]}): {measured}\n" if measured else ""
+    measured = ", ".join(f"{name} {shown(value)}" for name, value in sorted(result.measures.items()))
+    line = f"\n**{result.row}** ({result.mode}, {result.at[:10]}): {measured}\n" if measured else ""
     failed = "".join(f"- {text[:300]}\n" for text in result.failures[:10])
-    return shown + (f"\n**{result.row}** failed:\n{failed}" if failed else "")
+    return line + (f"\n**{result.row}** failed:\n{failed}" if failed else "")
 
 
 def write_kept(rows: Sequence[Row]) -> str:

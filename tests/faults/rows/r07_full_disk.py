@@ -65,6 +65,8 @@ def fill_and_free(plan: Plan, rig: Rig, disk: SmallDisk, chance: Random, number:
         if not client.running:
             return  # everything had arrived before the disk was full: nothing was tried
     shown = seen(rig, client)
+    if not shown and not client.running and client.wait() == 0:
+        return  # everything needed was on the disk already: nothing was tried
     full = disk.free
     time.sleep(chance.uniform(0, 3))
     disk.leave(SPACE)
