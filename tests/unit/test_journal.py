@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -298,3 +299,32 @@ def act(journal: Journal, step: str, look: str) -> None:
         journal.settle([KEY], 1.0)
     elif step == "begin":
         journal.begin(1.0, 1.0, 0.0)
+
+
+FIRST_FORMAT = """
+CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE folder (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
+CREATE TABLE file (
+  folder INTEGER NOT NULL REFERENCES folder (id), name BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+  ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, state TEXT NOT NULL, notice TEXT NOT NULL, since REAL NOT NULL,
+  due REAL NOT NULL, reason TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, tried REAL,
+  again INTEGER NOT NULL DEFAULT 0, checksum TEXT, tag TEXT NOT NULL DEFAULT '', PRIMARY KEY (folder, name)
+) WITHOUT ROWID;
+CREATE INDEX file_queued ON file (due) WHERE state = 'queued';
+CREATE INDEX file_settling ON file (due) WHERE state = 'settling';
+CREATE TRIGGER file_moves BEFORE UPDATE OF state ON file WHEN 0 BEGIN SELECT RAISE(ABORT, 'no'); END;
+INSERT INTO folder VALUES (1, x'');
+INSERT INTO file (folder, name, size, mtime_ns, ctime_ns, inode, state, notice, since, due, reason)
+VALUES (1, x'61', 5, 1, 1, 1, 'delivered', 'closed', 0, 0, '');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_journal_of_the_first_format_is_taken_over_with_all_it_knows(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with closing(sqlite3.connect(path)) as sql:
+        sql.executescript(FIRST_FORMAT)
+    with closing(Journal(path)) as journal, journal.transaction():
+        assert journal.rows("")["a"].state == "delivered"
+        journal.post([b"1"])
+    Journal(path).close()

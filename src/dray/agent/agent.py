@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dray.agent.bell import Bell
+from dray.agent.feed import Feed
 from dray.agent.journal import Journal, Key, Tally
 from dray.agent.ledger import Ledger
 from dray.agent.look import Looker, News
+from dray.agent.outbox import Outbox
 from dray.agent.scan import Scan
 from dray.agent.send import SPACE, Lane, Sender, Show, first
 from dray.agent.turn import Turns
@@ -21,6 +23,9 @@ GROUP = 500
 
 LOOKS = 3
 """How often a run that is to end looks at files that do not settle."""
+
+Step = Callable[[], Awaitable[None]]
+"""Something that is done again and again."""
 
 NOTICES: tuple[Notice, ...] = ("found", "renamed")
 
@@ -37,10 +42,13 @@ class Summary:
 
 
 class Agent:
-    """Watches through one journal; ``bell`` wakes it, ``show`` is told what it does."""
+    """Watches through one journal; ``bell`` wakes it, ``show`` is told what it does.
 
-    def __init__(self, looker: Looker, ledger: Ledger, bell: Bell, show: Show) -> None:
-        self._looker, self._ledger, self._bell, self._show = looker, ledger, bell, show
+    With a ``feed`` names come from there alone, and the directory is not looked through.
+    """
+
+    def __init__(self, looker: Looker, ledger: Ledger, bell: Bell, show: Show, feed: Feed | None = None) -> None:
+        self._looker, self._ledger, self._bell, self._show, self._feed = looker, ledger, bell, show, feed
         self._settling, self._rescan = asyncio.Event(), asyncio.Event()
         self._wake: Callable[[], None] = lambda: None
 
@@ -60,17 +68,40 @@ class Agent:
     async def forever(self, lane: Lane, host: str, every: float, stop: asyncio.Event) -> None:
         """Do everything side by side until ``stop``; running batches end in peace."""
         sender = await self._sender(lane, host)
-        steps = (self._notice, self._rest, lambda: self._look_through(every))
+        steps = [self._rest, *self._noticing(every), *self._announcing(lane, sender)]
         await _while_running(sender.run(stop), [self._lasting(step) for step in steps])
 
+    def _noticing(self, every: float) -> list[Step]:
+        """Return what finds names: a feed, or the bell and looking."""
+        if self._feed is not None:
+            feed = self._feed
+            return [lambda: self._take(feed)]
+        return [self._notice, lambda: self._look_through(every)]
+
+    def _announcing(self, lane: Lane, sender: Sender) -> list[Step]:
+        if lane.announce is None:
+            return []
+        outbox = Outbox(self._ledger, lane.announce, self._show.say)
+        sender.recorded = outbox.ring
+        return [outbox.step]
+
+    async def _take(self, feed: Feed) -> None:
+        """Record what a feed tells of, then let it acknowledge."""
+        fed = await feed.next()
+        for group in _groups(fed.names, GROUP):
+            await self._look(group, announced=True)
+        if fed.gone:
+            await self._look(dict.fromkeys(fed.gone, "found"))
+        await feed.recorded(fed)
+
     async def _sender(self, lane: Lane, host: str) -> Sender:
-        turns = Turns(self._looker, host)
+        turns = Turns(self._looker, host, lane.on_exists, announces=lane.announce is not None)
         sender = Sender(self._ledger, turns, lane, self._show, self._settling.set)
         self._wake = sender.wake
         self._show.expect(*await self._ledger.run(Journal.queued))
         return sender
 
-    async def _lasting(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _lasting(self, step: Step) -> None:
         """Do a step again and again; while the journal's disk is full, wait, then look through everything."""
         while True:
             try:
@@ -91,10 +122,10 @@ class Agent:
             if folders := [folder for folder, heard in rings.folders.items() if heard == notice]:
                 await self._scan(folders, notice)
 
-    async def _look(self, hints: Mapping[Key, Notice]) -> None:
-        news = await self._ledger.run(lambda journal: self._looker.look(journal, hints))
+    async def _look(self, hints: Mapping[Key, Notice], announced: bool = False) -> None:
+        news = await self._ledger.run(lambda journal: self._looker.look(journal, hints, announced))
         self._tell(news)
-        if news.folders:
+        if news.folders and self._feed is None:
             await self._scan(news.folders)
 
     async def _rest(self) -> None:

@@ -248,6 +248,18 @@ class Journal:
         for values in self._sql.execute(schema.IN_STATE, (state,)):
             yield Stated(_key(*values[:2]), *values[2:])
 
+    def post(self, bodies: Iterable[bytes]) -> None:
+        """Put what arrived where it waits to be announced."""
+        self._sql.executemany(schema.POST, ((body,) for body in bodies))
+
+    def outbox(self, most: int) -> list[tuple[int, bytes]]:
+        """Return what is to be announced with its numbers, the oldest first; a number is never given again."""
+        return [(number, body) for number, body in self._sql.execute(schema.OUTBOX, (most,))]
+
+    def posted(self, number: int) -> None:
+        """Forget what was announced, up to this number."""
+        self._sql.execute(schema.POSTED, (number,))
+
     def recall(self, name: str) -> str | None:
         """Return a note, or None."""
         found = self._sql.execute(schema.RECALL, (name,)).fetchone()
@@ -262,7 +274,7 @@ class Journal:
         if found > schema.FORMAT:
             raise Conflict("this journal was written by a newer Dray", item=str(self.path), hint="update Dray here")
         if found < schema.FORMAT:
-            self._sql.executescript(schema.SCHEMA)
+            self._sql.executescript(schema.UPGRADE if found else schema.SCHEMA)
 
 
 def snapshot(path: Path, target: Path) -> None:

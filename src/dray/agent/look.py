@@ -19,6 +19,12 @@ NEWS = {"found": 0, "closed": 1, "renamed": 2}
 """What tells more about the end of a file."""
 
 
+AWAITED = 60.0
+"""Seconds for which a name that was announced and is not there is looked for again."""
+
+AGAIN = 1.0
+"""Seconds between two looks for it."""
+
 LEFT = frozenset(("skipped", "refused"))
 """States of what is not sent: by a rule of the user, or because it cannot be sent as it is."""
 
@@ -41,6 +47,17 @@ class Findings:
     again: list[Key] = field(default_factory=list)
     gone: list[Key] = field(default_factory=list)
     marked: list[Key] = field(default_factory=list)
+    announced: bool = False
+
+    def miss(self, key: Key, row: Row | None, now: float) -> None:
+        """Note that a name is not there; one that was announced may still come."""
+        awaited = row is not None and row.state == "settling" and row.seen == NOTHING and now - row.since < AWAITED
+        if awaited or (self.announced and (row is None or row.state == "gone")):
+            since = row.since if row is not None and awaited else now
+            reason = "was announced and is not there yet"
+            self.puts.append(Sighting(key, NOTHING, "settling", "closed", since, now + AGAIN, reason))
+        elif row is not None:
+            self.gone.append(key)
 
     def write(self, journal: Journal, clock: Clock, news: News) -> None:
         """Write it and add it to the news."""
@@ -85,9 +102,12 @@ class Looker:
         """Return the path under which a file arrives, not checked."""
         return f"{self.prefix}/{key.path}" if self.prefix else key.path
 
-    def look(self, journal: Journal, hints: Mapping[Key, Notice]) -> News:
-        """Look at names that something was heard of, and at those that a done-file among them is about."""
-        news, findings = News(), Findings()
+    def look(self, journal: Journal, hints: Mapping[Key, Notice], announced: bool = False) -> News:
+        """Look at names that something was heard of, and at those that a done-file among them is about.
+
+        What was ``announced`` (by another machine) and is not there is looked for again for a while.
+        """
+        news, findings = News(), Findings(announced=announced)
         self._look_at(journal, hints, findings, news)
         marked: dict[Key, Notice] = {key: "found" for key in findings.marked if key.name}
         self._look_at(journal, marked, Findings(), news)
@@ -104,7 +124,8 @@ class Looker:
         try:
             folder = self.root.folder(path)
         except OSError:
-            findings.gone.extend(Key(path, name) for name in notices)
+            for name in notices:
+                findings.miss(Key(path, name), journal.row(Key(path, name)), self.clock.monotonic())
             return []
         with folder:
             for name, notice in notices.items():
@@ -134,8 +155,7 @@ class View:
         """Note what becomes of a name that is not a folder."""
         key = Key(self.folder.path, name)
         if found is None:
-            if row is not None:
-                self.findings.gone.append(key)
+            self.findings.miss(key, row, self.looker.clock.monotonic())
             return
         seen = Seen.of(found)
         if row is not None and row.state == "sending":

@@ -2,7 +2,7 @@
 
 from dray.model.states import SIGHTING
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the tables change."""
 
 FAR = 1e18
@@ -17,6 +17,17 @@ def _forbidden() -> str:
     allowed = (f"(OLD.state='{before}' AND NEW.state IN ({_quoted(after)}))" for before, after in SIGHTING.items())
     return f"OLD.state <> NEW.state AND NOT ({' OR '.join(allowed)})"
 
+
+_KIND = "kind TEXT NOT NULL DEFAULT 'file' CHECK (kind IN ('file', 'folder', 'link'))"
+
+# What came with the second format: kinds, names at the destination that differ, and what is to be announced.
+_SECOND = f"""
+CREATE INDEX file_target ON file (target) WHERE target IS NOT NULL;
+CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
+DROP TRIGGER IF EXISTS file_moves;
+CREATE TRIGGER file_moves BEFORE UPDATE OF state ON file WHEN {_forbidden()}
+BEGIN SELECT RAISE(ABORT, 'a file of a hot directory cannot change its state so'); END;
+"""
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -39,12 +50,22 @@ CREATE TABLE file (
   again INTEGER NOT NULL DEFAULT 0,
   checksum TEXT,
   tag TEXT NOT NULL DEFAULT '',
+  {_KIND},
+  target BLOB,
   PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;
 CREATE INDEX file_queued ON file (due) WHERE state = 'queued';
 CREATE INDEX file_settling ON file (due) WHERE state = 'settling';
-CREATE TRIGGER file_moves BEFORE UPDATE OF state ON file WHEN {_forbidden()}
-BEGIN SELECT RAISE(ABORT, 'a file of a hot directory cannot change its state so'); END;
+{_SECOND}
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+
+UPGRADE = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE file ADD COLUMN {_KIND};
+ALTER TABLE file ADD COLUMN target BLOB;
+{_SECOND}
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
@@ -154,6 +175,11 @@ JOIN folder ON folder.id = tally.folder ORDER BY state, files DESC"""
 # The files in one state, in the order of their folders.
 IN_STATE = """
 SELECT path, name, size, reason FROM file JOIN folder ON folder.id = file.folder WHERE state = ? ORDER BY path, name"""
+
+# What is to be announced, in the order in which it arrived.
+POST = "INSERT INTO outbox (body) VALUES (?)"
+OUTBOX = "SELECT number, body FROM outbox ORDER BY number LIMIT ?"
+POSTED = "DELETE FROM outbox WHERE number <= ?"
 
 RECALL = "SELECT value FROM note WHERE name = ?"
 NOTE = "INSERT OR REPLACE INTO note (name, value) VALUES (?, ?)"

@@ -9,11 +9,12 @@ from typing import Protocol, TypeVar
 
 from dray.agent.journal import Ended, Journal
 from dray.agent.ledger import Ledger
+from dray.agent.outbox import Announce
 from dray.agent.turn import Flight, Landed, Turns
 from dray.errors import DrayError, NoSpace
 from dray.model.names import RemotePath
 from dray.model.schedule import OF_DESTINATION, of_destination, pause
-from dray.model.values import Limits, Outcome
+from dray.model.values import Limits, OnExists, Outcome
 from dray.moving import flow
 from dray.moving.report import Phase, Report
 from dray.moving.source import Item, LocalFiles
@@ -64,11 +65,17 @@ class Quietly:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Where files go and how many batches at a time; ``arrived`` is told of files once they are recorded."""
+    """Where files go and how many batches at a time.
+
+    ``arrived`` is told of files once they are recorded, and of none again after a crash. ``announce`` is given all
+    that was ever recorded, some of it again after a crash.
+    """
 
     transport: Transport
     parallel: int = 3
     arrived: Callable[[Sequence[Outcome]], Awaitable[None]] | None = None
+    announce: Announce | None = None
+    on_exists: OnExists = "version"
 
 
 class Sender:
@@ -81,6 +88,7 @@ class Sender:
         self._woken = asyncio.Event()
         self._pauses = 0
         self.trouble: DrayError | None = None
+        self.recorded: Callable[[], None] = lambda: None
 
     def wake(self) -> None:
         """Say that there may be something to send."""
@@ -192,6 +200,7 @@ class Sender:
     async def _recorded(self, landed: Sequence[Landed]) -> list[Ended]:
         """Record how a batch ended, and tell of what arrived."""
         ends = await self._ask(lambda journal: self._turns.end(journal, landed))
+        self.recorded()
         if self._lane.arrived is not None:
             await self._lane.arrived([one.outcome for one in landed if one.outcome.error is None])
         return ends

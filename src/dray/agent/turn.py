@@ -1,17 +1,19 @@
 """A file's turn: what the journal gives out to be sent, and what it is told when that ended. Blocks."""
 
+import stat
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from dray.agent.journal import Ended, Journal, Queued, Seen
 from dray.agent.look import Looker
+from dray.agent.outbox import keep
 from dray.errors import DrayError
 from dray.fs import Folder
 from dray.model.names import RemotePath
 from dray.model.parts import plan_batches
 from dray.model.schedule import after_failure
-from dray.model.values import Limits, Outcome
+from dray.model.values import Arrived, Limits, OnExists, Outcome
 from dray.moving.digest import version_of
 from dray.moving.source import Item
 from dray.moving.walk import source_of
@@ -23,6 +25,12 @@ class Flight:
 
     queued: Queued
     item: Item
+    mode: int = 0
+
+    def arrived(self, outcome: Outcome) -> Arrived:
+        """Return what may be announced of it."""
+        item = self.item
+        return Arrived(str(item.path), item.origin, item.size, str(outcome.checksum), item.mtime_ns or 0, self.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +53,15 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Gives out files of one hot directory and takes back how they ended. ``host`` tells machines apart."""
+    """Gives out files of one hot directory and takes back how they ended.
+
+    ``host`` tells machines apart. With ``announces`` what arrived is kept until it is announced.
+    """
 
     looker: Looker
     host: str
+    on_exists: OnExists = "version"
+    announces: bool = False
 
     def claim(self, journal: Journal, limits: Limits) -> Claimed:
         """Mark one batch as being on its way; files that are not what was queued settle anew or are closed."""
@@ -75,7 +88,8 @@ class Turns:
         version, origin = version_of(found), queued.key.path
         source = source_of(self.host, self.looker.root.path, origin)
         path = RemotePath(self.looker.remote(queued.key))
-        return Flight(queued, Item(path, version.size, version.token(), origin, source, mtime_ns=version.mtime_ns))
+        item = Item(path, version.size, version.token(), origin, source, self.on_exists, version.mtime_ns)
+        return Flight(queued, item, stat.S_IMODE(found.st_mode))
 
     def end(self, journal: Journal, landed: Sequence[Landed]) -> list[Ended]:
         """Record how a batch ended and return what became of each file."""
@@ -85,6 +99,8 @@ class Turns:
             ends = [self._checked(one, self._ended(one), folders) for one in landed]
         journal.again([end.key for end in ends if end.state == "settling"])
         journal.end(ends, clock.monotonic())
+        if self.announces:
+            keep(journal, [one.flight.arrived(one.outcome) for one in landed if one.outcome.error is None])
         return ends
 
     def back(self, journal: Journal, flights: Sequence[Flight]) -> None:

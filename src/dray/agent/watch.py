@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dray.agent.agent import Agent, Summary
-from dray.agent.bell import Silence
+from dray.agent.bell import Bell, Silence
+from dray.agent.feed import Feed
 from dray.agent.journal import Journal
 from dray.agent.ledger import Ledger
 from dray.agent.listen import choose
@@ -58,21 +59,27 @@ async def watch_once(hot: HotDirectory, lane: Lane, show: Show, stop: asyncio.Ev
             return await Agent(hot.looker(root, clock), ledger, Silence(), show).once(lane, hot.host, stop)
 
 
-async def watch(hot: HotDirectory, lane: Lane, show: Show, stop: asyncio.Event, clock: Clock) -> Summary:
-    """Send whatever appears until ``stop``; a directory that goes away is waited for."""
+async def watch(
+    hot: HotDirectory, lane: Lane, show: Show, stop: asyncio.Event, clock: Clock, feed: Feed | None = None
+) -> Summary:
+    """Send whatever appears, or what a feed tells of, until ``stop``; a directory that goes away is waited for."""
     with hot.opened():
         pass
     async with Ledger(hot.journal) as ledger:
         await ledger.run(lambda journal: begin(journal, clock))
         while not stop.is_set():
             try:
-                with hot.opened() as root, closing(choose(root.path, hot.policy.settle, show.say)) as bell:
-                    agent = Agent(hot.looker(root, clock), ledger, bell, show)
+                with hot.opened() as root, closing(_bell(root, hot, show, feed)) as bell:
+                    agent = Agent(hot.looker(root, clock), ledger, bell, show, feed)
                     await agent.forever(lane, hot.host, hot.rescan, stop)
             except NotFound as error:
                 show.waiting(str(error))
                 await first(stop.wait(), timeout=AWAY)
         return Summary(tuple(await ledger.run(Journal.tallies)))
+
+
+def _bell(root: Root, hot: HotDirectory, show: Show, feed: Feed | None) -> Bell:
+    return Silence() if feed is not None else choose(root.path, hot.policy.settle, show.say)
 
 
 def begin(journal: Journal, clock: Clock) -> None:

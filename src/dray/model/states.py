@@ -55,7 +55,7 @@ UPLOADER: Transitions = {
 SIGHTING: Transitions = {
     "settling": ("queued", "skipped", "refused", "gone"),
     "queued": ("sending", "settling", "skipped", "refused", "gone"),
-    "sending": ("delivered", "queued", "failed", "settling"),
+    "sending": ("delivered", "queued", "failed", "settling", "gone"),
     "delivered": ("settling", "queued", "skipped", "refused", "gone"),
     "failed": ("settling", "queued", "skipped", "refused", "gone"),
     "skipped": ("settling", "queued", "refused", "gone"),
@@ -129,7 +129,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "sending": "on its way",
         "delivered": "verified at the destination",
         "failed": "not delivered; the reason says why",
-        "skipped": "left out by a rule",
+        "skipped": "left out by a rule, or waited for too long",
         "refused": "has a name or kind that is not taken",
         "gone": "not in the directory any more",
     },

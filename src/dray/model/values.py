@@ -133,6 +133,24 @@ class Entry(Value, frozen=True):
     ref: Ref = Ref("")
 
 
+class Arrived(Value, frozen=True):
+    """One file that is verified at its destination and recorded: what may be announced of it.
+
+    ``path`` is its name at the destination, ``origin`` its path below the hot directory. ``mode`` has the permission
+    bits of the source, None where they are not known. ``what`` says what was done at the destination; for ``renamed``
+    and ``linked`` ``target`` is the old name or what the link points to.
+    """
+
+    path: str
+    origin: str
+    size: int
+    checksum: str = ""
+    mtime_ns: int = 0
+    mode: int | None = None
+    what: Literal["stored", "removed", "renamed", "folder", "linked"] = "stored"
+    target: str = ""
+
+
 OutcomeKind = Literal["moved", "already", "failed"]
 
 

@@ -1,0 +1,78 @@
+"""Announces what arrived, in order and at least once: recorded with the delivery, forgotten when it was announced."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from dray.agent.journal import Journal
+from dray.agent.ledger import Ledger
+from dray.errors import DrayError
+from dray.model.schedule import pause
+from dray.model.values import Arrived
+
+BATCH = 256
+
+ENCODER = msgspec.json.Encoder()
+DECODER = msgspec.json.Decoder(Arrived)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What arrived, with a number that tells it apart from all others of this journal, also when it comes again."""
+
+    number: int
+    arrived: Arrived
+
+
+Announce = Callable[[Sequence[Announcement]], Awaitable[None]]
+"""Announces, durably, everything it is given, or raises DrayError; then it is given the same again."""
+
+
+def keep(journal: Journal, arrived: Sequence[Arrived]) -> None:
+    """Keep what arrived until it is announced. Blocks."""
+    journal.post(ENCODER.encode(one) for one in arrived)
+
+
+class Outbox:
+    """Empties the outbox of one journal for as long as it runs."""
+
+    def __init__(self, ledger: Ledger, announce: Announce, waiting: Callable[[str], None]) -> None:
+        self._ledger, self._announce, self._waiting = ledger, announce, waiting
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Say that there may be something to announce."""
+        self._rung.set()
+
+    async def step(self) -> None:
+        """Announce what there is, or wait until there may be something."""
+        self._rung.clear()
+        if not await self.batch():
+            await self._rung.wait()
+
+    async def batch(self) -> bool:
+        """Announce one batch and say whether there was any; what fails is announced again, however long it takes."""
+        found = await self._ledger.run(lambda journal: journal.outbox(BATCH))
+        if not found:
+            return False
+        batch = [Announcement(number, DECODER.decode(body)) for number, body in found]
+        failures = 0
+        while (seconds := await self._tried(batch, failures)) is not None:
+            failures += 1
+            await asyncio.sleep(seconds)
+        last = batch[-1].number
+        await self._ledger.run(lambda journal: journal.posted(last))
+        return True
+
+    async def _tried(self, batch: Sequence[Announcement], failures: int) -> float | None:
+        """Announce and return None, or the seconds until the next try."""
+        try:
+            await self._announce(batch)
+        except DrayError as error:
+            seconds = pause(error, failures + 1, random.random())  # noqa: S311
+            self._waiting(f"cannot announce: {error}; next try in {seconds:.0f} s")
+            return seconds
+        return None
