@@ -11,6 +11,8 @@ LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
+SR3_VENV := .venv-sr3
+SR3_READY := $(SR3_VENV)/.ready
 TESTS ?= tests
 PYTEST := $(PY) -m pytest
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -36,9 +38,13 @@ $(BENCH_READY): requirements-bench.lock scripts/make-venv scripts/find-python
 	@scripts/make-venv $(BENCH_VENV) requirements-bench.lock
 	@touch $@
 
+$(SR3_READY): requirements-sr3.lock scripts/make-venv scripts/find-python
+	@scripts/make-venv $(SR3_VENV) requirements-sr3.lock
+	@touch $@
+
 setup: $(READY)  ## make the virtual environment in .venv from the locked packages
 
-test-machine:
+test-machine: $(SR3_READY)
 	@scripts/setup-test-machine
 
 bench-machine:
@@ -79,10 +85,11 @@ lock:  ## renew the lock files (UPGRADE=1 takes newer versions)
 	@echo "== locking"
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; up='$(if $(UPGRADE),--upgrade)'; \
 	$(LOCK) $$up pyproject.toml -o requirements.lock; \
-	$(LOCK) $$up pyproject.toml --extra postgres --group dev -c requirements.lock -o requirements-dev.lock; \
-	$(LOCK) $$up --group bench -o requirements-bench.lock
+	$(LOCK) $$up pyproject.toml --extra amqp --extra postgres --group dev -c requirements.lock -o requirements-dev.lock; \
+	$(LOCK) $$up --group bench -o requirements-bench.lock; \
+	$(LOCK) $$up --group sr3 -o requirements-sr3.lock
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(BENCH_VENV) .demo bench/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) $(BENCH_VENV) $(SR3_VENV) .demo bench/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	    .import_linter_cache .schemathesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -60,6 +60,7 @@ disable_services() {
         case $name in
             postgresql*) as_root systemctl disable --now --quiet postgresql || true ;;
             nginx*) as_root systemctl disable --now --quiet nginx || true ;;
+            rabbitmq*) as_root systemctl disable --now --quiet rabbitmq-server || true ;;
         esac
     done
 }
