@@ -21,6 +21,7 @@ from dray.cli.group import ROOT_EXAMPLES, load
 from dray.cli.meter import Reading
 from dray.cli.table import SECTIONS, Entry
 from dray.config import load as loading
+from dray.config import named
 from dray.config.settings import Settings
 
 MADE = "<!-- Made by python -m dray.cli.reference; change the code, not this page. -->"
@@ -102,10 +103,12 @@ def settings_page() -> Iterator[str]:
     """Yield the page about the settings."""
     yield from ("# Settings", "", MADE)
     yield from LAYERS.splitlines()
-    for section in msgspec.structs.fields(Settings):
-        yield from ("", f"## [{section.name}]", "", _cell(section.type.__doc__ or ""), "")
+    for name, section in loading.sections().items():
+        yield from ("", f"## [{name}]", "", _cell(section.__doc__ or ""), "")
         yield from ("| setting | default | environment | meaning |", "|---|---|---|---|")
-        yield from (_setting(f"{section.name}.{field.name}") for field in msgspec.structs.fields(section.type))
+        yield from (_setting(f"{name}.{field.name}") for field in msgspec.structs.fields(section))
+    yield from HOT.splitlines()
+    yield from map(_hot_setting, named.keys().values())
 
 
 LAYERS = """
@@ -121,6 +124,33 @@ Files are TOML. Sizes are written `10M`, `1GiB` (`K M G T` and `KiB MiB GiB TiB`
 Secrets are never settings: they are in files that their owner alone can read, named by `*_file`, or a token is in
 `DRAY_TOKEN`.
 """
+
+
+HOT = """
+## [hot.NAME]
+
+One hot directory; write as many as you like. They come from files alone, and `${VAR}` in a text is taken from the
+environment. Three lines do:
+
+```toml
+[hot.to_cluster]
+path = "~/to_cluster"
+to = "sftp://cluster/from_lab"
+```
+
+| setting | default | meaning |
+|---|---|---|
+"""
+
+
+def _hot_setting(field: msgspec.structs.FieldInfo) -> str:
+    default = None if field.required else loading.plain(_default(field))
+    text = "must be given" if field.required else f"`{default}`" if default not in (None, []) else "-"
+    return f"| `{field.name}` | {text} | {_cell(loading.meaning(field))} |"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _setting(key: str) -> str:

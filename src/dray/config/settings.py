@@ -108,6 +108,81 @@ class Watch(Section, frozen=True, kw_only=True):
     ] = []
 
 
+class Accelerate(Section, frozen=True, kw_only=True):
+    """A program that is faster for large files than Dray's own way; what it wrote is verified all the same."""
+
+    above: Annotated[Size, Meta(description="size from which on the program is used")] = Size(1 << 30)
+    command: Annotated[str, Meta(description="the program, with {source} and {target} as words of their own")]
+
+
+class Hot(Section, frozen=True, kw_only=True):
+    """One hot directory: whatever appears below ``path`` is sent to ``to``."""
+
+    path: Annotated[str, Meta(description="the directory that is watched", examples=["~/to_cluster"])]
+    to: Annotated[
+        str,
+        Meta(
+            description="where files go: sftp://host/path, http://server/DATASET, file:///directory",
+            examples=["sftp://cluster/from_lab"],
+        ),
+    ]
+    senders: Annotated[int, Meta(ge=1, le=64, description="batches, or parts of large files, on the way at once")] = 5
+    settle: Annotated[
+        Seconds, Meta(description="how long size and time of a file must rest where closing it is not seen")
+    ] = Seconds(2)
+    reopened: Annotated[bool, Meta(description="files are closed and opened again while they grow: let them rest")] = (
+        False
+    )
+    done_file: Annotated[
+        str | None, Meta(description='name of the file that says that another one, "{name}.done", or a folder is done')
+    ] = None
+    filter: Annotated[
+        list[str], Meta(description='ordered rules, the first that matches wins: "+ *.h5", "- tmp/**"')
+    ] = []
+    max_size: Annotated[Size | None, Meta(description="larger files are left out")] = None
+    max_age: Annotated[Seconds | None, Meta(description="files that were last changed longer ago are left out")] = None
+    layout: Annotated[
+        str,
+        Meta(
+            description="names at the destination: mirror, flatten, strip N (folders), or a template of {path} "
+            "{folder} {name} {stem} {suffix} {mtime:%Y/%m/%d}",
+            examples=["{mtime:%Y/%m/%d}/{name}"],
+        ),
+    ] = "mirror"
+    order: Annotated[
+        Literal["oldest", "newest", "smallest"], Meta(description="which of the waiting files are sent first")
+    ] = "oldest"
+    bwlimit: Annotated[Timetable, Meta(description="bytes a second, or a timetable: 08:00,10M 18:00,off")] = Timetable()
+    rate: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="most files a second")] = None
+    retry_for: Annotated[
+        Seconds, Meta(description="how long a file is tried again without progress before it counts as failed")
+    ] = Seconds(72 * 3600)
+    expire: Annotated[
+        Seconds | None, Meta(description="files that could not be sent for so long since they were put here are not")
+    ] = None
+    events: Annotated[
+        list[Literal["create", "modify", "delete", "rename", "mkdir", "symlink"]],
+        Meta(description="what is forwarded; a deletion here deletes there only when it is named"),
+    ] = msgspec.field(default_factory=lambda: ["create", "modify"])
+    after: Annotated[
+        str,
+        Meta(
+            description="what becomes of a delivered file, once its bytes were read again and are what was verified: "
+            "keep, delete, or move DIRECTORY"
+        ),
+    ] = "keep"
+    grace: Annotated[Seconds, Meta(description="how long a delivered file stays before it is deleted or moved")] = (
+        Seconds(3600)
+    )
+    vip: Annotated[str | None, Meta(description="address that must be on this machine, else another one does it")] = (
+        None
+    )
+    rescan: Annotated[
+        Seconds, Meta(description="how often the whole directory is looked through, whatever events say")
+    ] = Seconds(60)
+    accelerate: Annotated[Accelerate | None, Meta(description="a program for large files: { above, command }")] = None
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All sections."""
 
@@ -117,3 +192,4 @@ class Settings(Section, frozen=True, kw_only=True):
     limits: LimitsSection = LimitsSection()
     log: Log = Log()
     watch: Watch = Watch()
+    hot: dict[str, Hot] = {}

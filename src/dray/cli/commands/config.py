@@ -10,7 +10,7 @@ from dray.cli.context import App
 from dray.cli.credentials import Credentials
 from dray.cli.display import Column
 from dray.cli.exits import OK, PARTIAL
-from dray.config import load, paths
+from dray.config import load, named, paths
 from dray.config.load import Plain
 from dray.config.secrets import read_secret
 from dray.errors import NotFound
@@ -49,11 +49,20 @@ def _settings(app: App) -> list[Setting]:
             key=key,
             value=load.plain(load.value_of(loaded.settings, key)),
             origin=str(loaded.origin(key)),
-            variable=load.variable(key),
+            variable=_variable(key),
             meaning=load.meaning(field),
         )
-        for key, field in load.keys().items()
+        for key, field in _keys(loaded).items()
     ]
+
+
+def _keys(loaded: load.Loaded) -> dict[str, msgspec.structs.FieldInfo]:
+    hot = {f"hot.{name}.{key}": field for name in loaded.settings.hot for key, field in named.keys().items()}
+    return {**load.keys(), **hot}
+
+
+def _variable(key: str) -> str:
+    return "" if key.startswith("hot.") else load.variable(key)
 
 
 def _text(value: Plain) -> str:
