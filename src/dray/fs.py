@@ -112,6 +112,14 @@ class Disk:
         """Make a folder."""
         os.mkdir(at.name, 0o777, dir_fd=at.folder)
 
+    def rmdir(self, at: At) -> None:
+        """Remove an empty folder."""
+        os.rmdir(at.name, dir_fd=at.folder)
+
+    def symlink(self, target: str, at: At) -> None:
+        """Make a symbolic link."""
+        os.symlink(target, at.name, dir_fd=at.folder)
+
     def unlink(self, at: At) -> None:
         """Remove a file."""
         os.unlink(at.name, dir_fd=at.folder)

@@ -133,6 +133,18 @@ class Entry(Value, frozen=True):
     ref: Ref = Ref("")
 
 
+class Change(Value, frozen=True):
+    """Something that is done to a name at a destination, without bytes.
+
+    ``remove`` and ``rmdir`` of what is not there are done already, as is ``mkdir`` of what is. ``rename`` gives
+    ``path`` to what is called ``target``, ``symlink`` makes ``path`` point there; both replace files, never folders.
+    """
+
+    what: Literal["remove", "rmdir", "mkdir", "rename", "symlink"]
+    path: RemotePath
+    target: str = ""
+
+
 class Arrived(Value, frozen=True):
     """One file that is verified at its destination and recorded: what may be announced of it.
 

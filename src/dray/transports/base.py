@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dray.errors import DrayError
 from dray.fs import FileRange
-from dray.model.values import Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged, Value
+from dray.model.values import Change, Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged, Value
 
 Failure = DrayError
 """A failed item is an error value in its place of the answer; an exception means the whole call failed."""
@@ -64,6 +64,23 @@ class Session(Protocol):
 
     async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Remove what is staged or published under each ref; a thing that is not there is removed already."""
+
+
+@runtime_checkable
+class Names(Protocol):
+    """What some sessions can do besides: change names without moving bytes."""
+
+    async def change(self, changes: Sequence[Change]) -> Sequence[Failure | None]:
+        """Make changes in order, each durable when it is answered; repeating them answers the same."""
+
+
+def names_of(session: object) -> Names | None:
+    """Return what changes names at a place, beneath all wrappers of its session; None where nothing does."""
+    while not isinstance(session, Names):
+        session = getattr(session, "inner", None)
+        if session is None:
+            return None
+    return session
 
 
 class Transport(Protocol):

@@ -23,10 +23,11 @@ from dray.errors import Conflict, DrayError, PieceDamaged, Refused, SourceChange
 from dray.model.checksum import Checksum
 from dray.model.names import RESERVED
 from dray.model.parts import Part, plan_batches
-from dray.model.values import Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged
+from dray.model.values import Change, Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged
 from dray.threads import in_thread
 from dray.transports.base import Failure, Piece
 from dray.transports.guard import Guard
+from dray.transports.names import PosixNames
 from dray.transports.published import Published, each
 from dray.transports.refs import Target, published_of, ref_of, target_of
 from dray.transports.staging import Staging
@@ -215,6 +216,10 @@ class PosixSession:
     async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
         """Rename into place; what the name held is kept below ``.dray/versions`` unless the landing said otherwise."""
         return await self._run(self.published.publish, [target_of(ref) for ref in staged])
+
+    async def change(self, changes: Sequence[Change]) -> Sequence[Failure | None]:
+        """Change names, see ``Names``."""
+        return await self._run(each, changes, PosixNames(self.root).change)
 
     async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Remove what is staged, or what is published, whichever the ref names."""
