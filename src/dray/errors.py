@@ -7,6 +7,7 @@ DrayError                 code                exit  HTTP  retry
 ├── NotFound              not-found             3    404  never
 ├── Denied                denied                4    403  never
 │   ├── Unauthenticated   unauthenticated       4    401  never
+│   ├── HostKeyRefused    host-key              4    403  never   (of an SSH server: unknown, or changed)
 │   └── Expired           expired               4    403  later   (a signed URL: ask for a fresh one)
 ├── Temporary             temporary             5    503  later
 │   ├── Unreachable       unreachable           5    502  later
@@ -15,6 +16,7 @@ DrayError                 code                exit  HTTP  retry
 │   ├── Stopped           stopped               5    503  later   (asked to end in the middle)
 │   ├── SourceBusy        source-busy           5    409  later
 │   ├── Unverified        unverified            5    503  later   (sent, the verdict is outstanding)
+│   ├── Unheard           unheard               5    503  later   (announced where nobody listens)
 │   └── NoSpace           no-space              5    507  later
 ├── IntegrityFailure      integrity             6    422  never
 │   ├── PieceDamaged      piece-damaged         6    422  later
@@ -97,6 +99,12 @@ class Unauthenticated(Denied):
     code, status = "unauthenticated", 401
 
 
+class HostKeyRefused(Denied):
+    """The key of an SSH server is not trusted, or not the one that is; nothing was sent."""
+
+    code = "host-key"
+
+
 class Expired(Denied):
     """The time of a signed URL is up; a fresh one helps."""
 
@@ -143,6 +151,12 @@ class Unverified(Temporary):
     """All bytes were sent, but where they stay they have not been verified yet."""
 
     code = "unverified"
+
+
+class Unheard(Temporary):
+    """Nothing listens where it was announced, so that nobody would ever know."""
+
+    code = "unheard"
 
 
 class NoSpace(Temporary):
