@@ -13,6 +13,7 @@ from dray.agent.send import Lane
 from dray.agent.watch import HotDirectory, watch, watch_once
 from dray.clock import Clock, SystemClock
 from dray.model.filters import HOT_DIRECTORY, Filters
+from dray.model.manner import Manner
 from dray.model.names import RemotePath
 from dray.model.settle import Policy
 from dray.model.values import Outcome
@@ -82,6 +83,7 @@ class Hot:
     told: Told = field(default_factory=Told)
     arrived: list[Outcome] = field(default_factory=list)
     parallel: int = 3
+    manner: Manner = field(default_factory=Manner)
 
     @property
     def root(self) -> Path:
@@ -97,7 +99,7 @@ class Hot:
 
     def directory(self) -> HotDirectory:
         rules = Filters.parse(self.rules, HOT_DIRECTORY)
-        return HotDirectory(str(self.root), self.journal, "here", rules, self.policy, rescan=self.rescan)
+        return HotDirectory(str(self.root), self.journal, "here", rules, self.policy, "", self.rescan, self.manner)
 
     def lane(self) -> Lane:
         async def arrived(outcomes: Sequence[Outcome]) -> None:

@@ -26,8 +26,8 @@ class Broker:
         self.tried = 0
 
     async def next(self) -> Fed:
-        while not self.feds:
-            await asyncio.sleep(0.01)
+        if not self.feds:
+            await asyncio.Event().wait()
         return self.feds.pop(0)
 
     async def recorded(self, fed: Fed) -> None:

@@ -77,7 +77,7 @@ def test_a_file_that_changed_on_its_way_settles_again_however_the_sending_ended(
         key = Key("", state)
         put(journal, sighting("queued", key))
         with journal.transaction():
-            journal.send([key])
+            journal.send({key: None})
             journal.again([key])
             journal.end([Ended(key, state, checksum="sha256:00")], mono=50.0)
         row = journal.row(key)
@@ -149,11 +149,33 @@ def test_the_tally_counts_by_state_and_reason(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["WAITING", "RESTING", "FIRST_DUE", "QUEUED", "WAKE", "HURRY", "ROWS", "ROW", "END", "SEND"]
+    "name",
+    [
+        "WAITING",
+        "RESTING",
+        "FIRST_DUE",
+        "QUEUED",
+        "WAKE",
+        "HURRY",
+        "ROWS",
+        "ROW",
+        "END",
+        "SEND",
+        "NEWEST",
+        "SMALLEST",
+        "HOLDER",
+        "BEFORE",
+        "DELIVERED",
+        "FIRST_DELIVERED",
+        "UNDELIVER",
+        "VANISH_UNSENT",
+    ],
 )
 def test_what_is_asked_often_never_goes_through_the_whole_journal(journal: Journal, name: str) -> None:
     statement = getattr(schema, name)
     sql = journal._sql
+    for index in (*schema.ORDERS.values(), schema.RENAMES, schema.LEAVING):
+        sql.execute(index)
     names = set(re.findall(r":(\w+)", statement))
     values = dict.fromkeys(names) if names else (None,) * statement.count("?")
     steps = [step for *_, step in sql.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
@@ -290,7 +312,7 @@ def act(journal: Journal, step: str, look: str) -> None:
     elif step == "vanish":
         journal.vanish([KEY], 1.0)
     elif step == "send" and state == "queued":
-        journal.send([KEY])
+        journal.send({KEY: None})
     elif step in ("delivered", "queued", "failed"):
         journal.end([Ended(KEY, step)], 1.0)
     elif step == "again":

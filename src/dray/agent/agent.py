@@ -91,11 +91,13 @@ class Agent:
         for group in _groups(fed.names, GROUP):
             await self._look(group, announced=True)
         if fed.gone:
-            await self._look(dict.fromkeys(fed.gone, "found"))
+            self._tell(await self._ledger.run(lambda journal: self._looker.told_gone(journal, fed.gone)))
+        if fed.lost:
+            await self._scan()
         await feed.recorded(fed)
 
     async def _sender(self, lane: Lane, host: str) -> Sender:
-        turns = Turns(self._looker, host, lane.on_exists, announces=lane.announce is not None)
+        turns = Turns(self._looker, host, announces=lane.announce is not None)
         sender = Sender(self._ledger, turns, lane, self._show, self._settling.set)
         self._wake = sender.wake
         self._show.expect(*await self._ledger.run(Journal.queued))
@@ -127,6 +129,8 @@ class Agent:
         self._tell(news)
         if news.folders and self._feed is None:
             await self._scan(news.folders)
+        elif news.folders:
+            self._tell(await self._ledger.run(lambda journal: self._looker.enter(journal, news.folders)))
 
     async def _rest(self) -> None:
         """Look again at files that should have settled, else wait for the next of them."""
@@ -183,6 +187,7 @@ class Agent:
         """Pass on what looks found to whoever goes on with it."""
         if news.files:
             self._show.expect(news.files, news.bytes)
+        if news.files or news.errands:
             self._wake()
         if news.settling:
             self._settling.set()

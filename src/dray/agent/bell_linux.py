@@ -14,7 +14,7 @@ from dray.agent.journal import Key
 from dray.errors import DrayError, LimitReached
 from dray.fs import failure
 
-IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE = 0x8, 0x40, 0x80, 0x100
+IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
 IN_DELETE_SELF, IN_MOVE_SELF, IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x400, 0x800, 0x2000, 0x4000, 0x8000
 IN_ONLYDIR, IN_DONT_FOLLOW, IN_EXCL_UNLINK, IN_ISDIR = 0x1000000, 0x2000000, 0x4000000, 0x40000000
 WANTED = IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF
@@ -87,15 +87,16 @@ class Inotify:
     """A bell that rings at once. Folders that are made later are watched when they are looked through.
 
     ``created`` is how many seconds a file that was only created is left alone: mostly its end is heard meanwhile.
-    ``say`` is told once when the kernel allows no more watches.
+    ``say`` is told once when the kernel allows no more watches. With ``deletions`` it rings for names that go, too.
     """
 
     name = "inotify"
     trusted = True
 
-    def __init__(self, root: str, created: float, say: Callable[[str], None]) -> None:
+    def __init__(self, root: str, created: float, say: Callable[[str], None], deletions: bool = False) -> None:
         self._root = root
-        self._delay, self._say = created, say
+        self._delay, self._say, self._deletions = created, say, deletions
+        self._wanted = WANTED | (IN_DELETE if deletions else 0)
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._check(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._watches = Watches(self._add, self._remove)
@@ -148,19 +149,26 @@ class Inotify:
         elif event.mask & (IN_DELETE_SELF | IN_UNMOUNT):
             self._heard.rings.lost = self._heard.rings.lost or not folder
         elif event.mask & IN_ISDIR:
-            self._folder(Key(folder, event.name).path, event.mask)
+            self._folder(Key(folder, event.name), event.mask)
         else:
             self._file(Key(folder, event.name), event.mask)
 
-    def _folder(self, path: str, mask: int) -> None:
-        if mask & IN_MOVED_FROM:
-            self._watches.leave(path)
+    def _folder(self, key: Key, mask: int) -> None:
+        if mask & IN_DELETE:
+            self._heard.rings.hear(key, "found")
+        elif mask & IN_MOVED_FROM:
+            self._watches.leave(key.path)
+            # What was in it has gone with it, which only looking through everything finds.
+            self._heard.rings.lost = self._heard.rings.lost or self._deletions
         elif mask & (IN_CREATE | IN_MOVED_TO):
-            self._heard.rings.folders[path] = "renamed" if mask & IN_MOVED_TO else "found"
+            self._heard.rings.folders[key.path] = "renamed" if mask & IN_MOVED_TO else "found"
 
     def _file(self, key: Key, mask: int) -> None:
         if mask & IN_CREATE:
             self._create(key)
+        elif self._deletions and mask & (IN_DELETE | IN_MOVED_FROM):
+            self._created.pop(key, None)
+            self._heard.rings.hear(key, "found")
         elif mask & (IN_CLOSE_WRITE | IN_MOVED_TO):
             self._created.pop(key, None)
             self._heard.rings.hear(key, "renamed" if mask & IN_MOVED_TO else "closed")
@@ -193,7 +201,7 @@ class Inotify:
 
     def _add(self, folder: str) -> int:
         path = os.fsencode(os.path.join(self._root, folder))
-        return self._check(self._libc.inotify_add_watch(self._fd, path, WANTED | FLAGS))
+        return self._check(self._libc.inotify_add_watch(self._fd, path, self._wanted | FLAGS))
 
     def _remove(self, watch: int) -> None:
         # The kernel may have ended it already, that is what was wanted.
@@ -206,10 +214,10 @@ class Inotify:
         raise OSError(number, os.strerror(number))
 
 
-def listen(root: str, created: float, say: Callable[[str], None]) -> Inotify:
+def listen(root: str, created: float, say: Callable[[str], None], deletions: bool = False) -> Inotify:
     """Make the bell; raises LimitReached when the system allows no more of them."""
     try:
-        return Inotify(root, created, say)
+        return Inotify(root, created, say, deletions)
     except OSError as error:
         raise _refusal(error) from error
 

@@ -20,8 +20,8 @@ class Watchfiles:
     name = "watchfiles"
     trusted = True
 
-    def __init__(self, root: str, say: Callable[[str], None]) -> None:
-        self._root, self._say = root, say
+    def __init__(self, root: str, say: Callable[[str], None], deletions: bool = False) -> None:
+        self._root, self._say, self._deletions = root, say, deletions
         self._heard = Heard()
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self._listen())
@@ -51,6 +51,6 @@ class Watchfiles:
 
     def _hear(self, change: watchfiles.Change, path: str) -> None:
         below = os.path.relpath(path, self._root).replace(os.sep, "/")
-        if change != watchfiles.Change.deleted and below != ".":
+        if (self._deletions or change != watchfiles.Change.deleted) and below != ".":
             folder, _, name = below.rpartition("/")
             self._heard.rings.hear(Key(folder, name), "found")

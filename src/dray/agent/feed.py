@@ -13,11 +13,13 @@ class Fed:
     """What was announced together: names to look at, and names that are said to be ``gone``.
 
     Only the file system says what becomes of a name. One that is not there yet is looked for again for a while.
+    ``lost`` says that names may have been told of that never came: the whole directory is looked through for them.
     ``token`` is the feed's own.
     """
 
     names: Mapping[Key, Notice]
     gone: Sequence[Key] = ()
+    lost: bool = False
     token: object = field(default=None, compare=False)
 
 

@@ -7,14 +7,18 @@ and the ``due`` of settling files are monotonic seconds of this run, everything 
 import os
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dray.agent import schema
 from dray.errors import Conflict, DrayError, NoSpace, Permanent
+from dray.model.manner import Manner, Order
 from dray.model.settle import Notice
+
+LINGER = 2.0
+"""Seconds between a deletion here and the same at the destination."""
 
 
 class Seen(NamedTuple):
@@ -84,6 +88,7 @@ class Queued(NamedTuple):
     seen: Seen
     attempt: int
     tried: float | None
+    checksum: str | None = None
 
 
 class Ended(NamedTuple):
@@ -104,6 +109,7 @@ class Stated(NamedTuple):
 
     key: Key
     size: int
+    mtime_ns: int
     reason: str
 
 
@@ -192,8 +198,23 @@ class Journal:
         """Mark files on their way that changed meanwhile: they settle once more when the sending ends."""
         self._sql.executemany(schema.AGAIN, map(_raw, keys))
 
-    def vanish(self, keys: Sequence[Key], now: float) -> None:
-        """Close the rows of files that are not there any more."""
+    def prepare(self, manner: Manner, leaving: bool) -> None:
+        """Make the indexes that this manner of sending needs, and drop those that only others need."""
+        wanted = {f"file_{manner.order}": schema.ORDERS.get(manner.order)}
+        wanted["file_inode"] = schema.RENAMES if manner.renames else None
+        wanted["file_delivered"] = schema.LEAVING if leaving else None
+        for name in ("file_newest", "file_smallest", "file_inode", "file_delivered"):
+            self._sql.execute(wanted.get(name) or f"DROP INDEX IF EXISTS {name}")
+
+    def vanish(self, keys: Sequence[Key], now: float, forward: bool = False) -> None:
+        """Close the rows of files that are not there any more.
+
+        ``forward`` queues the deletion of what arrived, for later: what was only renamed or replaced shows meanwhile.
+        """
+        if forward:
+            self._sql.executemany(schema.UNDELIVER, (_named(key, now + LINGER) for key in keys))
+            self._sql.executemany(schema.VANISH_UNSENT, ((now, *_raw(key)) for key in keys))
+            return
         self._sql.executemany(schema.FORGET, map(_raw, keys))
         self._sql.executemany(schema.VANISH, ((now, *_raw(key)) for key in keys))
 
@@ -206,14 +227,46 @@ class Journal:
         raw = _bytes(folder)
         self._sql.execute(schema.WAKE, {"now": now, "far": schema.FAR, "folder": raw, "below": raw + b"/"})
 
-    def waiting(self, now: float) -> Iterator[Queued]:
-        """Yield the files whose sending is due, the oldest first; not to be used past the next write."""
-        for values in self._sql.execute(schema.WAITING, (now,)):
-            yield Queued(_key(*values[:2]), Seen(*values[2:6]), *values[6:])
+    def told_gone(self, keys: Sequence[Key], now: float) -> None:
+        """Queue the deletion of names that somebody says are deleted."""
+        self._sql.executemany(schema.ADD_FOLDER, {(_bytes(key.folder),) for key in keys})
+        self._sql.executemany(schema.TOLD_GONE, (_named(key, now) for key in keys))
 
-    def send(self, keys: Iterable[Key]) -> None:
-        """Mark files as being on their way."""
-        self._sql.executemany(schema.SEND, map(_raw, keys))
+    def waiting(self, now: float, order: Order = "oldest") -> Iterator[Queued]:
+        """Yield the files whose sending is due, in an order; not to be used past the next write."""
+        statement = {"newest": schema.NEWEST, "smallest": schema.SMALLEST}.get(order, schema.WAITING)
+        yield from map(_queued, self._sql.execute(statement, (now,)))
+
+    def holder(self, target: str, key: Key) -> Key | None:
+        """Return another file that has this name at the destination."""
+        found = self._sql.execute(schema.HOLDER, {**_named(key, 0.0), "target": _bytes(target)}).fetchone()
+        return _key(*found) if found else None
+
+    def before(self, seen: Seen) -> list[Key]:
+        """Return the names under which this content was delivered."""
+        return [_key(*found) for found in self._sql.execute(schema.BEFORE, (seen.inode, seen.size, seen.mtime_ns))]
+
+    def delivered(self, before: float, most: int) -> list[Queued]:
+        """Return files that were delivered before a time, the first of them first."""
+        return [_queued(values) for values in self._sql.execute(schema.DELIVERED, (before, most))]
+
+    def first_delivered(self) -> float | None:
+        """Return when the first of them was delivered."""
+        first: float | None = self._sql.execute(schema.FIRST_DELIVERED).fetchone()[0]
+        return first
+
+    def postpone(self, keys: Iterable[Key], delivered: float) -> None:
+        """Treat delivered files as if they had been delivered at another time."""
+        self._sql.executemany(schema.POSTPONE, ((delivered, *_raw(key)) for key in keys))
+
+    def left(self, keys: Iterable[Key], now: float, reason: str) -> None:
+        """Close the rows of delivered files that were removed here on purpose."""
+        self._sql.executemany(schema.LEFT, ((now, reason, *_raw(key)) for key in keys))
+
+    def send(self, targets: Mapping[Key, str | None]) -> None:
+        """Mark files as being on their way, with their name at the destination where it is not their path."""
+        rows = ((None if target is None else _bytes(target), *_raw(key)) for key, target in targets.items())
+        self._sql.executemany(schema.SEND, rows)
 
     def end(self, ended: Iterable[Ended], mono: float) -> None:
         """Record how sendings ended."""
@@ -326,6 +379,15 @@ def _raw(key: Key) -> tuple[bytes, bytes]:
 
 def _key(folder: bytes, name: bytes) -> Key:
     return Key(_text(folder), _text(name))
+
+
+def _named(key: Key, now: float) -> dict[str, object]:
+    path, name = _raw(key)
+    return {"path": path, "name": name, "now": now}
+
+
+def _queued(values: tuple[Any, ...]) -> Queued:
+    return Queued(_key(*values[:2]), Seen(*values[2:6]), *values[6:])
 
 
 def _ending(one: Ended, mono: float) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dray.agent.journal import NOTHING, Journal, Key, Row, Seen, Sighting
@@ -11,6 +11,7 @@ from dray.clock import Clock
 from dray.fs import Folder, Root
 from dray.model import filters, names
 from dray.model.filters import Filters
+from dray.model.manner import PLAIN, Manner
 from dray.model.settle import Notice, Policy, Sight, Wait, marked_by, settled
 from dray.moving.walk import LINK, SPECIAL
 from dray.moving.writers import open_for_writing
@@ -25,6 +26,8 @@ AWAITED = 60.0
 AGAIN = 1.0
 """Seconds between two looks for it."""
 
+UNFORWARDED = "changed after it was delivered, which is not forwarded"
+
 LEFT = frozenset(("skipped", "refused"))
 """States of what is not sent: by a rule of the user, or because it cannot be sent as it is."""
 
@@ -36,6 +39,7 @@ class News:
     files: int = 0
     bytes: int = 0
     settling: bool = False
+    errands: bool = False
     folders: list[str] = field(default_factory=list)
 
 
@@ -59,14 +63,16 @@ class Findings:
         elif row is not None:
             self.gone.append(key)
 
-    def write(self, journal: Journal, clock: Clock, news: News) -> None:
+    def write(self, journal: Journal, looker: "Looker", news: News) -> None:
         """Write it and add it to the news."""
+        clock = looker.clock
         if self.puts:
             journal.put(self.puts)
         if self.again:
             journal.again(self.again)
         if self.gone:
-            journal.vanish(self.gone, clock.wall())
+            journal.vanish(self.gone, clock.wall(), looker.manner.deletes)
+            news.errands = news.errands or looker.manner.deletes
         for key in self.marked:
             if not key.name:
                 journal.wake(key.folder, clock.monotonic())
@@ -79,7 +85,7 @@ class Findings:
 class Looker:
     """Looks at names below one root by the rules of one hot directory.
 
-    ``prefix`` is the path of the dataset under which files arrive. ``leases`` says whether to ask who writes.
+    ``prefix`` is the path at the destination under which files arrive. ``leases`` says whether to ask who writes.
     """
 
     root: Root
@@ -88,6 +94,7 @@ class Looker:
     clock: Clock
     prefix: str = ""
     leases: bool = True
+    manner: Manner = PLAIN
 
     def is_there(self) -> bool:
         """Say whether the directory is still the one that was opened, not gone, replaced or unmounted."""
@@ -98,9 +105,31 @@ class Looker:
             return False
         return fd is None or os.path.samestat(found, os.fstat(fd))
 
-    def remote(self, key: Key) -> str:
+    def remote(self, key: Key, mtime_ns: int) -> str:
         """Return the path under which a file arrives, not checked."""
-        return f"{self.prefix}/{key.path}" if self.prefix else key.path
+        path = self.manner.layout.place(key.path, mtime_ns)
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+    def told_gone(self, journal: Journal, keys: Sequence[Key]) -> News:
+        """Queue the deletion of names that are said to be deleted, where deletions are forwarded."""
+        news = News()
+        if not self.manner.deletes:
+            return self.look(journal, dict.fromkeys(keys, "found"))
+        journal.told_gone(keys, self.clock.wall())
+        news.errands = True
+        return news
+
+    def enter(self, journal: Journal, folders: Iterable[str]) -> News:
+        """Queue that folders are made at the destination, where that is forwarded and not done yet."""
+        news = News()
+        for path in filter(None, folders) if self.manner.folders else ():
+            parent, _, name = path.rpartition("/")
+            key = Key(parent, name)
+            row = journal.row(key)
+            if row is None or row.state in ("gone", *LEFT) or (row.seen != NOTHING and row.state != "sending"):
+                journal.put([Sighting(key, NOTHING, "queued", "found", 0.0, self.clock.wall(), "")])
+                news.errands = True
+        return news
 
     def look(self, journal: Journal, hints: Mapping[Key, Notice], announced: bool = False) -> News:
         """Look at names that something was heard of, and at those that a done-file among them is about.
@@ -116,7 +145,7 @@ class Looker:
     def _look_at(self, journal: Journal, hints: Mapping[Key, Notice], findings: Findings, news: News) -> None:
         for folder, notices in _by_folder(hints).items():
             news.folders += self._look_into(journal, folder, notices, findings)
-        findings.write(journal, self.clock, news)
+        findings.write(journal, self, news)
 
     def _look_into(self, journal: Journal, path: str, notices: Mapping[str, Notice], findings: Findings) -> list[str]:
         """Look at names of one folder and return the folders among them."""
@@ -186,9 +215,11 @@ class View:
 
     def _refusal(self, key: Key, found: os.stat_result) -> str | None:
         """Return why a name cannot be sent, or None."""
-        if stat.S_ISLNK(found.st_mode):
+        if stat.S_ISLNK(found.st_mode) and not self.looker.manner.links:
             return LINK
-        return names.refusal(self.looker.remote(key)) if stat.S_ISREG(found.st_mode) else SPECIAL
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
+            return SPECIAL
+        return names.refusal(self.looker.remote(key, found.st_mtime_ns))
 
     def _leave(self, key: Key, row: Row | None, seen: Seen, state: str, reason: str) -> None:
         """Note that a name is not sent; what was delivered before a rule changed stays delivered."""
@@ -211,6 +242,9 @@ class View:
                 return
             if row.state == "settling":
                 since, notice = row.since, max(row.notice, notice, key=NEWS.__getitem__)
+        if row is not None and row.state == "delivered" and not self.looker.manner.modifies:
+            self.findings.puts.append(Sighting(key, seen, "delivered", notice, 0.0, FAR, UNFORWARDED))
+            return
         wait = self._wait(key, Sight(notice, seen.size, now - since))
         if wait is None:
             state, due, reason = "queued", self.looker.clock.wall(), ""

@@ -39,11 +39,11 @@ def plan(hot: HotDirectory, clock: Clock) -> Iterator[Planned]:
         snapshot(hot.journal, copy)
         looker = replace(hot, policy=rested).looker(root, clock)
         with closing(Journal(copy)) as journal, journal.transaction():
-            begin(journal, clock)
+            begin(journal, hot, clock)
             scan = Scan(looker, lambda folder: None)
             while not scan.step(journal):
                 pass
             for state, action in ACTIONS.items():
                 for one in journal.in_state(state):
-                    to = looker.remote(one.key) if action in ("send", "wait") else ""
+                    to = looker.remote(one.key, one.mtime_ns) if action in ("send", "wait") else ""
                     yield Planned(action, one.key.path, one.size, one.reason, to)

@@ -67,6 +67,8 @@ class Scan:
             raise NotFound("the hot directory is not there", item=self._looker.root.path, hint="is its disk mounted?")
         self._watch(path)
         self._seen.add(path)
+        entered = self._looker.enter(journal, [path])
+        self._news.errands = self._news.errands or entered.errands
         try:
             with self._looker.root.folder(path) as folder:
                 self._list(journal, View(self._looker, folder, rules, Findings(), thorough=True))
@@ -88,14 +90,15 @@ class Scan:
             elif row is None or row.state not in self._known or not same(row, Seen.of(found)):
                 view.consider(found, row, name, self._notice)
         view.findings.gone.extend(Key(path, name) for name, row in rows.items() if row.state != "gone")
-        view.findings.write(journal, self._looker.clock, self._news)
+        view.findings.write(journal, self._looker, self._news)
 
     def _enter(self, view: View, name: str, row: Row | None) -> None:
         rule = view.rules.enter(name).pruned()
         if rule is not None:
             view.skip_folder(name, row, f'folder left out by the rule "{rule.text}"')
             return
-        if row is not None and row.state != "gone":
+        made = self._looker.manner.folders and row is not None and row.seen == NOTHING
+        if row is not None and row.state != "gone" and not made:
             view.findings.gone.append(Key(view.folder.path, name))
         self._todo.append(Key(view.folder.path, name).path)
 
@@ -106,7 +109,9 @@ class Scan:
             hidden = any(path == top or path.startswith(top + "/") for top in self._untold)
             if path not in self._seen and not hidden and self._is_missing(path):
                 names = (name for name, row in journal.rows(path).items() if row.state != "gone")
-                journal.vanish([Key(path, name) for name in names], now)
+                forward = self._looker.manner.deletes
+                journal.vanish([Key(path, name) for name in names], now, forward)
+                self._news.errands = self._news.errands or forward
 
     def _is_missing(self, path: str) -> bool:
         """Say whether a folder that the walk did not come by is gone, rather than left out or made meanwhile."""

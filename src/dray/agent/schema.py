@@ -18,9 +18,7 @@ def _forbidden() -> str:
     return f"OLD.state <> NEW.state AND NOT ({' OR '.join(allowed)})"
 
 
-_KIND = "kind TEXT NOT NULL DEFAULT 'file' CHECK (kind IN ('file', 'folder', 'link'))"
-
-# What came with the second format: kinds, names at the destination that differ, and what is to be announced.
+# What came with the second format: names at the destination that differ, and what is to be announced.
 _SECOND = f"""
 CREATE INDEX file_target ON file (target) WHERE target IS NOT NULL;
 CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
@@ -50,7 +48,6 @@ CREATE TABLE file (
   again INTEGER NOT NULL DEFAULT 0,
   checksum TEXT,
   tag TEXT NOT NULL DEFAULT '',
-  {_KIND},
   target BLOB,
   PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;
@@ -63,19 +60,27 @@ COMMIT;
 
 UPGRADE = f"""
 BEGIN IMMEDIATE;
-ALTER TABLE file ADD COLUMN {_KIND};
 ALTER TABLE file ADD COLUMN target BLOB;
 {_SECOND}
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
 
+ORDERS = {
+    "newest": "CREATE INDEX IF NOT EXISTS file_newest ON file (mtime_ns DESC, due) WHERE state = 'queued'",
+    "smallest": "CREATE INDEX IF NOT EXISTS file_smallest ON file (size, due) WHERE state = 'queued'",
+}
+"""Indexes that only an order other than that of noticing needs."""
+
+RENAMES = "CREATE INDEX IF NOT EXISTS file_inode ON file (inode) WHERE checksum IS NOT NULL"
+LEAVING = "CREATE INDEX IF NOT EXISTS file_delivered ON file (due) WHERE state = 'delivered'"
+
 RESUME = (
     # Sendings were cut off; what they finished at the destination is answered as done when it is sent again.
     "UPDATE file SET state='queued', again=0, reason='was interrupted' WHERE state='sending'",
     # A new run is a new try for what failed for good.
     "UPDATE file SET state='queued', attempt=0, tried=NULL WHERE state='failed'",
-    "UPDATE file SET due=:wall WHERE state='queued'",
+    "UPDATE file SET due=:wall WHERE state='queued' AND due > :wall",
     # Monotonic time begins anew with each run.
     "UPDATE file SET since=:mono, due=:mono WHERE state='settling'",
     # What has been gone for long is forgotten.
@@ -121,6 +126,53 @@ UPDATE file SET due = ?, state = 'gone',
   reason = iif(state = 'delivered', 'deleted after it was delivered', 'deleted before it was delivered')
 WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ? AND state NOT IN ('gone', 'sending')"""
 
+# A file that is not there any more, whose deletion is to be forwarded; what never arrived needs none.
+UNDELIVER = """
+UPDATE file SET due = :now, state = 'queued', reason = 'was deleted here', tag = 'deleted', attempt = 0, tried = NULL
+WHERE folder = (SELECT id FROM folder WHERE path = :path) AND name = :name AND checksum IS NOT NULL
+  AND state NOT IN ('gone', 'sending') AND NOT (state = 'queued' AND tag = 'deleted')"""
+
+# Somebody says that a name was deleted, whatever is known of it here.
+TOLD_GONE = """
+INSERT INTO file (folder, name, size, mtime_ns, ctime_ns, inode, state, notice, since, due, reason, checksum, tag)
+VALUES ((SELECT id FROM folder WHERE path = :path), :name, 0, 0, 0, 0, 'queued', 'found', 0, :now,
+  'was deleted here', 'told', 'deleted')
+ON CONFLICT DO UPDATE SET state = 'queued', due = :now, reason = 'was deleted here', tag = 'deleted',
+  checksum = coalesce(checksum, 'told') WHERE state <> 'sending'"""
+
+# Who has a name at the destination already.
+HOLDER = """
+SELECT path, name FROM file INDEXED BY file_target JOIN folder ON folder.id = file.folder
+WHERE target = :target AND state IN ('queued', 'sending', 'delivered')
+  AND NOT (path = :path AND name = :name) LIMIT 1"""
+
+# Where this very content was delivered from before.
+BEFORE = """
+SELECT path, name FROM file INDEXED BY file_inode JOIN folder ON folder.id = file.folder
+WHERE inode = ? AND size = ? AND mtime_ns = ? AND checksum IS NOT NULL AND state IN ('delivered', 'queued', 'gone')
+LIMIT 4"""
+
+# Files that were delivered before some time, to be removed here when they are safe.
+DELIVERED = """
+SELECT path, name, size, mtime_ns, ctime_ns, inode, attempt, tried, checksum
+FROM file INDEXED BY file_delivered JOIN folder ON folder.id = file.folder
+WHERE state = 'delivered' AND due <= ? ORDER BY due LIMIT ?"""
+
+# When the first of them was delivered.
+FIRST_DELIVERED = "SELECT min(due) FROM file INDEXED BY file_delivered WHERE state = 'delivered'"
+
+# A delivered file that is not safe to remove is looked at again later.
+POSTPONE = """
+UPDATE file SET due = ? WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ? AND state = 'delivered'"""
+
+# A delivered file that was removed here on purpose.
+LEFT = """
+UPDATE file SET state = 'gone', due = ?, reason = ?
+WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ? AND state = 'delivered'"""
+
+# The same for files whose deletion is forwarded where there is something to delete.
+VANISH_UNSENT = f"{VANISH} AND checksum IS NULL"
+
 # Settling files whose next look is due.
 RESTING = """
 SELECT path, name FROM file INDEXED BY file_settling JOIN folder ON folder.id = file.folder
@@ -131,14 +183,19 @@ WAKE = """
 UPDATE file INDEXED BY file_settling SET due = :now WHERE state = 'settling' AND due >= :far AND folder IN
   (SELECT id FROM folder WHERE :folder = x'' OR path = :folder OR substr(path, 1, length(:below)) = :below)"""
 
-# Files whose sending is due.
-WAITING = """
-SELECT path, name, size, mtime_ns, ctime_ns, inode, attempt, tried
-FROM file INDEXED BY file_queued JOIN folder ON folder.id = file.folder
-WHERE state = 'queued' AND due <= ? ORDER BY due"""
+_WAITING = """
+SELECT path, name, size, mtime_ns, ctime_ns, inode, attempt, tried, checksum
+FROM file INDEXED BY file_{} JOIN folder ON folder.id = file.folder
+WHERE state = 'queued' AND due <= ? ORDER BY {}"""
 
+# Files whose sending is due, in each order.
+WAITING = _WAITING.format("queued", "due")
+NEWEST = _WAITING.format("newest", "mtime_ns DESC")
+SMALLEST = _WAITING.format("smallest", "size")
+
+# A sending begins; the target is written down where it is not the file's own path.
 SEND = """
-UPDATE file SET state = 'sending', again = 0, reason = ''
+UPDATE file SET state = 'sending', again = 0, reason = '', target = ?
 WHERE folder = (SELECT id FROM folder WHERE path = ?) AND name = ?"""
 
 # A sending ended; a file that changed meanwhile settles again, however it ended.
@@ -147,7 +204,7 @@ UPDATE file SET
   state = iif(again, 'settling', :state), reason = iif(again, 'changed while it was sent', :reason),
   due = iif(again, :mono, :due), since = iif(again, :mono, since), notice = iif(again, 'found', notice), again = 0,
   attempt = :attempt, tried = :tried,
-  checksum = coalesce(:checksum, checksum), tag = iif(:checksum IS NULL, tag, :tag)
+  checksum = iif(:state = 'gone', NULL, coalesce(:checksum, checksum)), tag = iif(:checksum IS NULL, tag, :tag)
 WHERE folder = (SELECT id FROM folder WHERE path = :path) AND name = :name AND state = 'sending'"""
 
 # The version that is there is not the one that was queued.
@@ -174,7 +231,8 @@ JOIN folder ON folder.id = tally.folder ORDER BY state, files DESC"""
 
 # The files in one state, in the order of their folders.
 IN_STATE = """
-SELECT path, name, size, reason FROM file JOIN folder ON folder.id = file.folder WHERE state = ? ORDER BY path, name"""
+SELECT path, name, size, mtime_ns, reason
+FROM file JOIN folder ON folder.id = file.folder WHERE state = ? ORDER BY path, name"""
 
 # What is to be announced, in the order in which it arrived.
 POST = "INSERT INTO outbox (body) VALUES (?)"

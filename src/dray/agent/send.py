@@ -4,21 +4,25 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+import msgspec
+
+from dray.agent.errand import UNABLE, in_order
 from dray.agent.journal import Ended, Journal
 from dray.agent.ledger import Ledger
 from dray.agent.outbox import Announce
-from dray.agent.turn import Flight, Landed, Turns
+from dray.agent.turn import Claimed, Flight, Landed, Turns
+from dray.client.rate import Rate
 from dray.errors import DrayError, NoSpace
 from dray.model.names import RemotePath
 from dray.model.schedule import OF_DESTINATION, of_destination, pause
-from dray.model.values import Limits, OnExists, Outcome
+from dray.model.values import Change, Limits, Outcome
 from dray.moving import flow
 from dray.moving.report import Phase, Report
 from dray.moving.source import Item, LocalFiles
-from dray.transports.base import Transport
+from dray.transports.base import Names, Session, Transport, names_of
 
 R = TypeVar("R")
 
@@ -75,7 +79,6 @@ class Lane:
     parallel: int = 3
     arrived: Callable[[Sequence[Outcome]], Awaitable[None]] | None = None
     announce: Announce | None = None
-    on_exists: OnExists = "version"
 
 
 class Sender:
@@ -87,6 +90,7 @@ class Sender:
         self._flying: dict[RemotePath, Flight] = {}
         self._woken = asyncio.Event()
         self._pauses = 0
+        self._rate = Rate(turns.looker.clock, turns.manner.rate)
         self.trouble: DrayError | None = None
         self.recorded: Callable[[], None] = lambda: None
 
@@ -121,7 +125,7 @@ class Sender:
         self.trouble = None
         try:
             async with self._lane.transport.connect() as session:
-                batches, quietly = self._batches(session.limits, stop, drain), Quietly(self._show)
+                batches, quietly = self._batches(session, stop, drain), Quietly(self._show)
                 flows = flow.run(batches, self._source, session, quietly, parallel=self._lane.parallel, stop=stop)
                 async with aclosing(flows):
                     async for outcomes in flows:
@@ -131,22 +135,62 @@ class Sender:
         finally:
             await self._abandon()
 
-    async def _batches(self, limits: Limits, stop: asyncio.Event, drain: bool) -> AsyncGenerator[Sequence[Item], None]:
+    async def _batches(
+        self, session: Session, stop: asyncio.Event, drain: bool
+    ) -> AsyncGenerator[Sequence[Item], None]:
         """Yield what is due, waiting for more; ends when the destination fails, or after a time without work.
 
         While something is still on its way, a pause is made here, so that nothing has to break off.
         """
+        limits = self._limits(session.limits)
         while self.trouble is None or (self._flying and await self._pause(stop, drain)):
             self.trouble = None
             self._woken.clear()
             claimed = await self._ask(lambda journal: self._turns.claim(journal, limits))
             if claimed.missed:
                 self._settle()
+            self._flying.update((flight.item.path, flight) for flight in claimed.flights)
+            await self._run_errands(session, claimed)
             if claimed.flights:
-                self._flying.update((flight.item.path, flight) for flight in claimed.flights)
+                await asyncio.sleep(self._rate.take(len(claimed.flights)))
                 yield [flight.item for flight in claimed.flights]
-            elif not claimed.missed and not await self._more(drain):
+            elif claimed.empty and not await self._more(drain):
                 return
+
+    def _limits(self, limits: Limits) -> Limits:
+        """Return the limits of a batch: with few files a second batches are small, so that they go out evenly."""
+        rate = self._turns.manner.rate
+        most = limits.batch_files if rate is None else max(1, min(limits.batch_files, int(rate)))
+        return msgspec.structs.replace(limits, batch_files=most)
+
+    async def _run_errands(self, session: Session, claimed: Claimed) -> None:
+        """Change names at the destination; a rename that fails only means that the file is sent."""
+        names = names_of(session)
+        if names is not None and claimed.renames:
+            self._renamed(claimed.renames, await self._changed(names, claimed.renames))
+        if not claimed.errands:
+            return
+        errands = in_order(claimed.errands)
+        changes = [errand.change for errand in errands]
+        answers = await self._changed(names, changes) if names is not None else [UNABLE] * len(changes)
+        ends = await self._ask(lambda journal: self._turns.done(journal, errands, answers))
+        self.recorded()
+        for end in ends:
+            if end.state in ("queued", "failed"):
+                self._show.say(f"{end.key.path}: {end.reason}")
+
+    def _renamed(self, renames: Sequence[Change], answers: Sequence[DrayError | None]) -> None:
+        for change, answer in zip(renames, answers, strict=True):
+            if answer is None:
+                self._flying[change.path] = replace(self._flying[change.path], renamed=change.target)
+
+    async def _changed(self, names: Names, changes: Sequence[Change]) -> Sequence[DrayError | None]:
+        """Make changes; a call that failed as a whole is the answer to each."""
+        try:
+            return await names.change(changes)
+        except DrayError as error:
+            self.trouble = error
+            return [error] * len(changes)
 
     async def _more(self, drain: bool) -> bool:
         """Wait until there may be more to send; say no when it is better to let the session go."""
@@ -209,7 +253,7 @@ class Sender:
         """Queue again what was on its way when the session broke off."""
         flights, self._flying = list(self._flying.values()), {}
         if flights:
-            await self._ask(lambda journal: self._turns.back(journal, flights))
+            await self._ask(lambda journal: self._turns.back(journal, [flight.queued for flight in flights]))
 
     async def _pause(self, stop: asyncio.Event, drain: bool) -> bool:
         """Leave a destination that failed alone for a while; say whether to try again then."""

@@ -17,6 +17,7 @@ from dray.clock import Clock
 from dray.errors import NotFound
 from dray.fs import Root, failure
 from dray.model.filters import Filters
+from dray.model.manner import PLAIN, Manner
 from dray.model.settle import Policy
 from dray.moving.writers import is_local
 
@@ -38,10 +39,11 @@ class HotDirectory:
     policy: Policy
     prefix: str = ""
     rescan: float = 60.0
+    manner: Manner = PLAIN
 
     def looker(self, root: Root, clock: Clock) -> Looker:
         """Return what decides about the names below the open directory."""
-        return Looker(root, self.rules, self.policy, clock, self.prefix, leases=is_local(root.path))
+        return Looker(root, self.rules, self.policy, clock, self.prefix, is_local(root.path), self.manner)
 
     def opened(self) -> Root:
         """Open the directory or raise NotFound, Forbidden."""
@@ -55,7 +57,7 @@ async def watch_once(hot: HotDirectory, lane: Lane, show: Show, stop: asyncio.Ev
     """Send everything that is there, as far as it settles, and return how it stands then."""
     with hot.opened() as root:
         async with Ledger(hot.journal) as ledger:
-            await ledger.run(lambda journal: begin(journal, clock))
+            await ledger.run(lambda journal: begin(journal, hot, clock))
             return await Agent(hot.looker(root, clock), ledger, Silence(), show).once(lane, hot.host, stop)
 
 
@@ -66,7 +68,7 @@ async def watch(
     with hot.opened():
         pass
     async with Ledger(hot.journal) as ledger:
-        await ledger.run(lambda journal: begin(journal, clock))
+        await ledger.run(lambda journal: begin(journal, hot, clock))
         while not stop.is_set():
             try:
                 with hot.opened() as root, closing(_bell(root, hot, show, feed)) as bell:
@@ -79,9 +81,10 @@ async def watch(
 
 
 def _bell(root: Root, hot: HotDirectory, show: Show, feed: Feed | None) -> Bell:
-    return Silence() if feed is not None else choose(root.path, hot.policy.settle, show.say)
+    return Silence() if feed is not None else choose(root.path, hot.policy.settle, show.say, hot.manner.deletes)
 
 
-def begin(journal: Journal, clock: Clock) -> None:
+def begin(journal: Journal, hot: HotDirectory, clock: Clock) -> None:
     """Take up what an earlier run left."""
+    journal.prepare(hot.manner, leaving=False)
     journal.begin(clock.monotonic(), clock.wall(), clock.wall() - KEPT)

@@ -13,7 +13,7 @@ from dray.errors import (
     TooManyRequests,
     Unreachable,
 )
-from dray.model.retry import LONGEST, Persistence, decide_retry
+from dray.model.retry import FOR_DAYS, LONGEST, Persistence, decide_retry
 from dray.model.values import Value
 
 RARELY = 100.0
@@ -61,13 +61,15 @@ class Next(Value, frozen=True):
     seconds: float = 0.0
 
 
-def after_failure(error: DrayError, failures: int, tried: float, now: float, luck: float) -> Next:
+def after_failure(
+    error: DrayError, failures: int, tried: float, now: float, luck: float, persistence: Persistence = FOR_DAYS
+) -> Next:
     """Decide about a file after so many failures in a row, the first of them at ``tried``."""
     if _of_source(error):
         return Next("settling")
     damaged = isinstance(error, IntegrityFailure) and failures < DAMAGES
     cause = Temporary(error.message, after=error.after) if damaged else error
-    seconds = decide_retry(cause, failures, tried, now, jitter=luck)
+    seconds = decide_retry(cause, failures, tried, now, jitter=luck, persistence=persistence)
     return Next("failed") if seconds is None else Next("queued", seconds)
 
 

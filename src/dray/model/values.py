@@ -149,8 +149,8 @@ class Arrived(Value, frozen=True):
     """One file that is verified at its destination and recorded: what may be announced of it.
 
     ``path`` is its name at the destination, ``origin`` its path below the hot directory. ``mode`` has the permission
-    bits of the source, None where they are not known. ``what`` says what was done at the destination; for ``renamed``
-    and ``linked`` ``target`` is the old name or what the link points to.
+    bits of the source, None where they are not known. ``what`` says what was done at the destination; ``target``
+    is what a link points to, or the old name of what was ``renamed``.
     """
 
     path: str
