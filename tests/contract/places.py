@@ -15,7 +15,9 @@ from dray.transports.base import Session
 from dray.transports.dray import DraySettings, DrayTransport
 from dray.transports.memory import Memory
 from dray.transports.posix import Posix
+from dray.transports.sftp.session import Sftp
 from tests.servers.dray import DrayServer
+from tests.servers.sshd import Sshd
 
 LIMITS = Limits(piece=64 << 10, in_flight=2)
 
@@ -24,12 +26,13 @@ class Place(Protocol):
     """A place under test, seen from outside: what its readers see, and what happens when its process dies.
 
     ``judges``: somebody else decides and publishes at ``verify``, which then has a failure where bytes are not as
-    claimed, or where the name cannot be had.
+    claimed, or where the name cannot be had. ``tick_ns`` is what times of files are counted in.
     """
 
     removes_published: bool
     lends: bool
     judges: bool
+    tick_ns: int
 
     def connect(self) -> AbstractAsyncContextManager[Session]:
         """Open a session, as a new process would."""
@@ -48,6 +51,7 @@ class MemoryPlace:
     removes_published = True
     lends = False
     judges = False
+    tick_ns = 1
 
     def __init__(self) -> None:
         self.place = Memory(LIMITS)
@@ -65,6 +69,7 @@ class PosixPlace:
     removes_published = True
     lends = True
     judges = False
+    tick_ns = 1
 
     def __init__(self, root: Path, disk: Disk = DISK) -> None:
         self.root = root
@@ -102,6 +107,7 @@ class DrayPlace:
     removes_published = False
     lends = False
     judges = True
+    tick_ns = 1
 
     def __init__(self, server: DrayServer, dataset: str) -> None:
         self._server = server
@@ -132,7 +138,29 @@ class DrayPlace:
         return [path.name for path in self._server.data.glob("*/.dray/staging/*/*")]
 
 
+class SftpPlace:
+    """A directory behind a real sshd; a session is a process of ssh, and only those die here."""
+
+    removes_published = True
+    lends = False
+    judges = False
+    tick_ns = 1_000_000_000
+
+    def __init__(self, server: Sshd, root: Path) -> None:
+        self.root = root
+        self.connect = Sftp(server.settings(root, limits=LIMITS)).connect
+
+    def crash(self) -> None:
+        """Nothing to do: what the client sent is at the server. Connections that break have tests of their own."""
+
+    contents = PosixPlace.contents
+
+    def leftovers(self) -> list[str]:
+        return [path.name for path in self.root.glob(".dray/staging/*")]
+
+
 SERVERS: dict[str, DrayServer] = {}
+SSHDS: dict[str, Sshd] = {}
 _NUMBERS = itertools.count(1)
 
 
@@ -143,3 +171,18 @@ def dray(base: Path) -> Iterator[Place]:
 
 
 PLACES["dray"] = dray
+
+
+@contextmanager
+def sftp(base: Path) -> Iterator[Place]:
+    """An account with a shell."""
+    yield SftpPlace(SSHDS["sftp"], base / "place")
+
+
+@contextmanager
+def sftp_only(base: Path) -> Iterator[Place]:
+    """An account that is forced to SFTP."""
+    yield SftpPlace(SSHDS["sftp-only"], base / "place")
+
+
+PLACES |= {"sftp": sftp, "sftp-only": sftp_only}

@@ -33,11 +33,14 @@ class SideFile:
     def refresh(self, fd: int) -> None:
         """Read new lines; what does not bear its own checksum is no line."""
         buffer = memoryview(bytearray(max(0, os.fstat(fd).st_size - self._read_to)))
-        data = bytes(buffer[: fs.read_into(fd, buffer, self._read_to)])
+        self._read_to += self.feed(bytes(buffer[: fs.read_into(fd, buffer, self._read_to)]))
+
+    def feed(self, data: bytes) -> int:
+        """Take what was read, and return how many bytes of it were whole lines."""
         end = data.rfind(b"\n") + 1
-        self._read_to += end
         for line in data[:end].split(b"\n"):
             self._take(line)
+        return end
 
     def _take(self, line: bytes) -> None:
         text, _, check = line.rpartition(b" ")

@@ -1,0 +1,160 @@
+"""An account behind ssh that is in use: its connections, its shell, and what it can do. Calls block."""
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from dray.errors import DrayError, Refused, Unreachable
+from dray.model.values import Level
+from dray.transports.sftp import scripts, wire
+from dray.transports.sftp.arriving import Arriving
+from dray.transports.sftp.connection import Connection, R, Script
+from dray.transports.sftp.final import Final
+from dray.transports.sftp.layout import Layout, encoded, joined
+from dray.transports.sftp.pool import Pool
+from dray.transports.sftp.settings import SftpSettings
+from dray.transports.sftp.shell import COMMAND, FEW, Shell, opened
+from dray.transports.sftp.ssh import Child
+
+
+class NoShell(Refused):
+    """The account has no shell that can compute digests."""
+
+
+class Site:
+    """Connects when it is made, so that it is known at once whether that is possible. Any thread may use it."""
+
+    def __init__(self, settings: SftpSettings, command: Sequence[str]) -> None:
+        self.settings = settings
+        self._command = command
+        self._pool = Pool(self._connect, settings.limits.in_flight)
+        self._shells = Pool(self._open_shell, 1)
+        self._lock = threading.Lock()
+        self._no_shell = settings.verify in ("read", "size")
+        self._prepared = False
+        with self._pool.lent() as connection:
+            self.powers = connection.powers
+            login = connection.do(_login())
+            self._syncs_folders = self.syncs and connection.do(scripts.sync_folder(login))
+        self.layout = Layout(joined(login, encoded(settings.path)))
+        self.final = Final(self.layout, self.powers, settings.keep_older, self.syncs, settings.folder_mode)
+
+    def close(self) -> None:
+        """Hang up everywhere, whatever runs."""
+        self._pool.close()
+        self._shells.close()
+
+    def break_off(self, thread: int) -> None:
+        """End what a thread is doing over a connection."""
+        self._pool.break_off(thread)
+        self._shells.break_off(thread)
+
+    def _connect(self) -> Connection:
+        host = self.settings.host
+        child = Child([*self._command, "-s", "--", host, "sftp"], host)
+        try:
+            return Connection(child, self.settings.stall)
+        except BaseException:
+            child.close()
+            raise
+
+    def _open_shell(self) -> Shell:
+        host = self.settings.host
+        found = opened(Child([*self._command, "--", host, COMMAND], host), self.settings.stall)
+        if found is None:
+            raise NoShell("the account has no shell", item=host)
+        return found
+
+    def run(self, work: Iterable[Script[R]]) -> list[R | DrayError]:
+        """Run scripts over one connection; what one raises is its answer."""
+        try:
+            with self._pool.lent() as connection:
+                return connection.run(work)
+        except DrayError:
+            # They probably broke for the same reason, and are found out one by one otherwise.
+            self._pool.forget()
+            raise
+
+    def do(self, work: Script[R]) -> R:
+        """Run one script, and raise its failure."""
+        answer = self.run([work])[0]
+        if isinstance(answer, DrayError):
+            raise answer
+        return answer
+
+    # What can be promised
+
+    @property
+    def syncs(self) -> bool:
+        """Say whether single files are made durable."""
+        return self.settings.durable and self.powers.has("fsync")
+
+    @property
+    def level(self) -> Level:
+        """Say how sure a file is that was made durable alone, in a folder that was as well."""
+        if not self.syncs:
+            return "service"
+        return "durable" if self._syncs_folders else "flushed"
+
+    def arriving(self) -> Arriving:
+        """Return the scripts that bring bytes; before the first time, make the folders they need."""
+        with self._lock:
+            if not self._prepared:
+                staging = self.layout.staging
+                self.do(scripts.make_folder(staging, self.settings.folder_mode, durable=self.syncs))
+                self._prepared = True
+        return self.staged
+
+    @property
+    def staged(self) -> Arriving:
+        """Return the scripts for what is staged, whether there is such or not."""
+        settings = self.settings
+        return Arriving(self.layout, settings.limits, self.powers, self.level, settings.file_mode)
+
+    # What a shell does
+
+    def digests(self, paths: Sequence[bytes], size: int) -> tuple[dict[bytes, str], Level] | None:
+        """Make files durable, then compute their sha256 there; None where the account has no shell for that.
+
+        ``size`` is that of the largest. What cannot be read is left out.
+        """
+        if not self._no_shell:
+            try:
+                with self._shells.lent() as shell:
+                    return self._digests(shell, paths, size)
+            except NoShell:
+                self._no_shell = True
+        if self.settings.verify == "remote":
+            raise NoShell("the account has no shell that computes digests", hint="verify by reading back instead")
+        return None
+
+    def _digests(self, shell: Shell, paths: Sequence[bytes], size: int) -> tuple[dict[bytes, str], Level]:
+        if not shell.can_digest:
+            raise NoShell("the account has no sha256sum")
+        sync = self.settings.durable and shell.can_sync
+        if self.syncs and not sync:
+            self.run(scripts.sync_file(path) for path in paths)
+        names = {self.layout.below(path): path for path in paths}
+        found = shell.digests(self.layout.top, list(names), size, sync=sync)
+        return {names[name]: hex for name, hex in found.items() if name in names}, "durable" if sync else self.level
+
+    def sync_folders(self, folders: Sequence[bytes]) -> None:
+        """Make the names in folders durable, where that is wanted and possible."""
+        if len(folders) > FEW and self._sync_all():
+            return
+        if self._syncs_folders and not all(self.run(scripts.sync_folder(folder) for folder in folders)):
+            raise Unreachable("the names of what was published could not be made durable there")
+
+    def _sync_all(self) -> bool:
+        """Make everything durable by one call, where a shell can."""
+        if self._no_shell or not self.settings.durable:
+            return False
+        with self._shells.lent() as shell:
+            if shell.can_sync:
+                shell.sync(self.layout.top)
+            return shell.can_sync
+
+
+def _login() -> Script[bytes]:
+    """Return the full path of the login directory."""
+    (reply,) = yield [wire.real_path(b".")]
+    return wire.names_of(wire.check(reply, "find the login directory"))[0][0]
