@@ -183,6 +183,33 @@ class Hot(Section, frozen=True, kw_only=True):
     accelerate: Annotated[Accelerate | None, Meta(description="a program for large files: { above, command }")] = None
 
 
+class Ssh(Section, frozen=True, kw_only=True):
+    """How accounts behind ssh (``sftp://``) are used; hosts, keys and jump hosts are in ssh's own configuration."""
+
+    config_file: Annotated[
+        str | None, Meta(description="configuration of ssh to use instead of ~/.ssh/config", examples=["ssh_config"])
+    ] = None
+    verify: Annotated[
+        Literal["auto", "remote", "read", "size"],
+        Meta(
+            description="how arrived files are proved: a digest computed there where the account has a shell and else "
+            "read back; one of these two only; or nothing but the size, which proves little"
+        ),
+    ] = "auto"
+    durable: Annotated[
+        bool, Meta(description="flush files and folders to the disks there before they count as arrived")
+    ] = True
+    file_mode: Annotated[
+        str | None, Meta(pattern="^[0-7]{3,4}$", description="permissions of new files, less the umask there")
+    ] = None
+    folder_mode: Annotated[
+        str | None, Meta(pattern="^[0-7]{3,4}$", description="permissions of new folders, less the umask there")
+    ] = None
+    stall_timeout: Annotated[
+        Seconds, Meta(description="how long an answer may take before the connection is given up and tried again")
+    ] = Seconds(300)
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All sections."""
 
@@ -192,4 +219,5 @@ class Settings(Section, frozen=True, kw_only=True):
     limits: LimitsSection = LimitsSection()
     log: Log = Log()
     watch: Watch = Watch()
+    ssh: Ssh = Ssh()
     hot: dict[str, Hot] = {}

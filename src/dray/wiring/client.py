@@ -42,12 +42,16 @@ class Watcher(Protocol):
 
 
 class Options(Value, frozen=True):
-    """How a command uses a dataset: ``retry_for`` seconds without progress; ``wait`` for verdicts or not."""
+    """How a command uses a place: ``retry_for`` seconds without progress; ``wait`` for verdicts or not.
+
+    ``keep_older``: a place that is no Dray server keeps the content that is published over; else it is replaced.
+    """
 
     parallel: int = 4
     retry_for: float = 600.0
     create: bool = True
     wait: bool = True
+    keep_older: bool = False
 
 
 @asynccontextmanager

@@ -92,7 +92,9 @@ class Shell:
         # A file that is not there is no failure: whoever asks finds that out by its digest.
         said = [line for line in answer.decode(errors="replace").splitlines() if not line.endswith(_ABSENT)]
         if said != ["durable"] and (said or not answer):
-            raise Unreachable(f"what was sent could not be made durable there: {'; '.join(said) or 'sync says nothing'}")
+            raise Unreachable(
+                f"what was sent could not be made durable there: {'; '.join(said) or 'sync says nothing'}"
+            )
 
     def _digests(self, folder: bytes, names: Sequence[bytes], size: int) -> Iterator[tuple[bytes, str]]:
         tool = next(name for name in _COMMANDS if name in self.tools)
