@@ -24,6 +24,7 @@ from dray.cli.interrupt import Stop
 from dray.cli.notes import Notes
 from dray.cli.reach import reach
 from dray.client.address import Place
+from dray.client.elsewhere import Elsewhere, is_elsewhere, parse
 from dray.client.rate import Rate
 from dray.clock import Clock, SystemClock
 from dray.config.parse import parse_duration, parse_size, parse_timetable
@@ -32,8 +33,9 @@ from dray.model.filters import HOT_DIRECTORY, Filters, SizeAndAge
 from dray.model.settle import Policy
 from dray.moving.walk import Tree
 from dray.threads import in_thread
-from dray.transports.base import Session
+from dray.transports.base import Session, Transport
 from dray.wiring import client as wiring
+from dray.wiring.destinations import open_place
 from dray.wiring.watch import destination, journal_of
 
 OUTPUT = {"hot.files": Stood, "hot.files.summary": Totals, "hot.plan": Planned}
@@ -76,16 +78,17 @@ class Wanted(Common, frozen=True, kw_only=True):
         )
         return Filters.parse(self.filters or app.settings.watch.filter, HOT_DIRECTORY, bounds)
 
-    def hot(self, app: App, place: Place) -> HotDirectory:
+    def hot(self, app: App, place: Place | Elsewhere) -> HotDirectory:
         """Return what is watched."""
         root = os.path.realpath(self.directory)
+        prefix = place.path if isinstance(place, Place) else ""
         return HotDirectory(
             root,
             journal_of(root, place),
             platform.node(),
             self.rules(app),
             self.policy(app),
-            place.path,
+            prefix,
             app.settings.watch.rescan,
         )
 
@@ -94,13 +97,14 @@ class Wanted(Common, frozen=True, kw_only=True):
     "watch",
     examples=(
         "dray watch /instrument http://127.0.0.1:8080/run7          # until Ctrl-C",
+        "dray watch ~/to_hpfx sftp://hpfx/on_hpfx                   # an account behind ssh, from its login directory",
         "dray watch /instrument run7 --once                         # what is there now, then end",
         'dray watch /instrument run7 --filter "+ *.h5" --filter "- **" --dry-run',
         'dray watch /instrument run7 --done-file "{name}.done"      # a file counts once this one is there',
     ),
 )
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
-@click.argument("to", metavar="URL/DATASET[/PATH]")
+@click.argument("to", metavar="URL/DATASET[/PATH]|sftp://HOST/PATH")
 @click.option("--once", is_flag=True, help="Send what is there, wait for the verdicts and end.")
 @click.option("--settle", metavar="TIME", help="How long a file must rest where its end is not seen. [default: 2s]")
 @click.option(
@@ -115,7 +119,9 @@ def command(app: App, **given: Any) -> int:
 
     What lies in DIR arrives in the dataset under the same relative path. A file is sent as soon as it is renamed in or
     closed after writing, else when it has rested; names in progress (.*, *.tmp, *.part, *.partial) are left alone.
-    Nothing is deleted anywhere. A journal keeps how far each file got, so it may be stopped or killed at any time.
+    sftp://HOST/PATH is a directory behind ssh, seen from the login directory (sftp://HOST//PATH: from the root); HOST
+    may be one of ~/.ssh/config. What has a name there is replaced by newer content of that name. Nothing is deleted
+    anywhere. A journal keeps how far each file got, so it may be stopped or killed at any time.
     """
     wanted = msgspec.convert(given, Wanted)
     wanted.rules(app)
@@ -126,11 +132,17 @@ def command(app: App, **given: Any) -> int:
 
 
 async def _plan(app: App, wanted: Wanted) -> int:
-    async with reach(app, wanted.to) as there:
-        hot = wanted.hot(app, there.dataset())
+    hot = wanted.hot(app, await _place(app, wanted))
     planned = await in_thread(None, lambda: list(plan(hot, SystemClock())))
     app.display.rows("hot.plan", planned, PLAN, empty="nothing to do")
     return OK
+
+
+async def _place(app: App, wanted: Wanted) -> Place | Elsewhere:
+    if is_elsewhere(wanted.to):
+        return parse(wanted.to)
+    async with reach(app, wanted.to) as there:
+        return there.dataset()
 
 
 async def _run(app: App, wanted: Wanted, stop: Stop) -> int:
@@ -141,15 +153,20 @@ async def _run(app: App, wanted: Wanted, stop: Stop) -> int:
         show = stack.enter_context(Foreground(app, f"watch {wanted.directory}"))
         notes = stack.enter_context(Notes(app, clock))
         server = Server(app, wanted, rate, show, clock)
+        if is_elsewhere(wanted.to):
+            return await _watch(server.elsewhere(parse(wanted.to), notes), stop)
         place = await server.place(stop)
-        return OK if place is None else await _watch(wanted.hot(app, place), Station(server, notes, place), stop)
+        if place is None:
+            return OK
+        await notes.sent([Tree(os.path.realpath(wanted.directory), place.path)], place)
+        return await _watch(Station(server, server, notes, place), stop)
 
 
-async def _watch(hot: HotDirectory, station: "Station", stop: Stop) -> int:
+async def _watch(station: "Station", stop: Stop) -> int:
     """Watch a directory whose destination is known, and tell how it stands at the end."""
     server, show = station.server, station.server.show
-    await station.notes.sent([Tree(hot.root, hot.prefix)], station.place)
-    lane = Lane(server, server.options().parallel, station.notes.digests)
+    hot = server.wanted.hot(server.app, station.place)
+    lane = Lane(station.transport, server.options().parallel, station.notes.digests)
     if server.wanted.once:
         return show.tell(await watch_once(hot, lane, show, stop.event, server.clock))
     server.app.display.note(f"watching {hot.root} for {station.place}; Ctrl-C ends it")
@@ -162,8 +179,9 @@ class Station:
     """Where files go, and the notes about it."""
 
     server: "Server"
+    transport: Transport
     notes: Notes
-    place: Place
+    place: Place | Elsewhere
 
 
 @dataclass(frozen=True)
@@ -179,6 +197,11 @@ class Server:
     def options(self) -> wiring.Options:
         """Return how the dataset is used."""
         return self.wanted.options(self.app)
+
+    def elsewhere(self, place: Elsewhere, notes: Notes) -> Station:
+        """Return a place that is no server, which is not asked what its address means."""
+        ssh, waiting = self.app.settings.ssh, self.show.waiting
+        return Station(self, open_place(place, self.options(), ssh, self.clock, waiting, self.rate), notes, place)
 
     async def place(self, stop: Stop) -> Place | None:
         """Find out what the address names; a watch that goes on waits for its server, None when it was stopped."""
