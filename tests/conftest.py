@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
     from tests.servers.postgres import Postgres
+    from tests.servers.rabbitmq import RabbitMQ
 
 ORDER = ["unit", "architecture", "contract", "integration", "e2e", "faults"]
 TESTS = Path(__file__).parent
@@ -70,6 +71,23 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     """An empty database of this test's own."""
     with postgres.fresh_database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitMQ]:
+    """One broker a run, which tests may kill and start again."""
+    from tests.servers.rabbitmq import rabbitmq
+
+    with rabbitmq() as broker:
+        yield broker
+
+
+@pytest.fixture
+def broker(rabbitmq_server: RabbitMQ) -> RabbitMQ:
+    """A broker that runs, whatever the last test did to it."""
+    if not rabbitmq_server.process.running:
+        rabbitmq_server.start()
+    return rabbitmq_server
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from tests.servers.process import LOOPBACK, Process, ServerTrouble, answers, find_command, free_port
@@ -52,6 +53,7 @@ class RabbitMQ:
     ) -> None:
         self.directory = directory
         self.port, self.tls_port = free_port(), free_port()
+        self.numbers = count(1)
         self.account = "rabbitmq" if os.geteuid() == 0 else None
         epmd, distribution = free_port(), free_port()
         env = self._environment(epmd, distribution)
@@ -66,6 +68,17 @@ class RabbitMQ:
             self.account,
         )
         self._configure(users, tls)
+
+    def password_file(self, directory: Path) -> Path:
+        """Write the password where its owner alone may read it."""
+        path = directory / "broker.password"
+        path.write_text(f"{PASSWORD}\n")
+        path.chmod(0o600)
+        return path
+
+    def unique(self, kind: str, user: str = LAB) -> str:
+        """Return a name that no other test uses: ``q`` for queues, ``xs`` for exchanges."""
+        return f"{kind}_{user}_{next(self.numbers)}"
 
     def url(self, user: str = LAB, password: str | None = PASSWORD) -> str:
         secret = "" if password is None else f":{password}"

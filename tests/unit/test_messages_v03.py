@@ -17,7 +17,7 @@ DIGEST = "2zl0qX8kB7fK4a5jfAAwaHoRkTJ01XhJJVjjnBbAF96E6s3Ixi/jTuThK0sUKIF/Cbaidg
 FILE = {
     "pubTime": "20261120T064417.0988862514",
     "relPath": "sub/dir/a.txt",
-    "baseUrl": "file:/home/bob/to_hpfx",
+    "baseUrl": "file:/srv/bob/to_hpfx",
     "source": "pas037",
     "mode": "644",
     "size": 12,
@@ -36,7 +36,7 @@ def read(**fields: object) -> Post:
 
 def test_a_message_of_a_real_watch_is_read() -> None:
     post = decode(json.dumps(FILE).encode())
-    assert (post.base_url, post.path, post.size, post.mode) == ("file:/home/bob/to_hpfx", "sub/dir/a.txt", 12, 0o644)
+    assert (post.base_url, post.path, post.size, post.mode) == ("file:/srv/bob/to_hpfx", "sub/dir/a.txt", 12, 0o644)
     assert post.posted_ns == 1795157057098886251
     assert post.mtime_ns == 1795157053250985861
     assert post.identity == Identity("sha512", DIGEST)
@@ -58,7 +58,7 @@ def test_what_we_write_differs_from_a_real_watch_only_in_the_digits_of_times() -
     [
         ({"relPath": "sub", "mode": "755", "fileOp": {"directory": ""}}, Operation(directory=True)),
         ({"relPath": "s", "fileOp": {"link": "d/f"}}, Operation(link="d/f")),
-        ({"relPath": "d/g", "fileOp": {"rename": "/home/bob/d/f"}}, Operation(rename="/home/bob/d/f")),
+        ({"relPath": "d/g", "fileOp": {"rename": "/srv/bob/d/f"}}, Operation(rename="/srv/bob/d/f")),
         ({"relPath": "d/g", "fileOp": {"remove": ""}}, Operation(remove=True)),
         ({"relPath": "d", "fileOp": {"remove": "", "directory": ""}}, Operation(remove=True, directory=True)),
         ({"relPath": "d", "fileOp": {"rename": "/d", "directory": ""}}, Operation(directory=True, rename="/d")),

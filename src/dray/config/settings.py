@@ -115,6 +115,48 @@ class Accelerate(Section, frozen=True, kw_only=True):
     command: Annotated[str, Meta(description="the program, with {source} and {target} as words of their own")]
 
 
+class Broker(Section, frozen=True, kw_only=True):
+    """A message broker (AMQP 0-9-1) that tells of files or is told of them, in Sarracenia's v03 format."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="amqps://user@host/ (amqp:// without encryption), without a password",
+            examples=["amqps://lab@broker.example/"],
+        ),
+    ]
+    password_file: Annotated[
+        str | None, Meta(description="file that holds the password, readable by its owner alone")
+    ] = None
+    ca_file: Annotated[
+        str | None, Meta(description="certificates (PEM) of authorities to trust instead of those of the system")
+    ] = None
+    exchange: Annotated[
+        str | None,
+        Meta(description="take the files that are announced here, instead of watching the directory"),
+    ] = None
+    topics: Annotated[
+        list[str], Meta(description="routing keys that are taken from there, else all", examples=[["v03.2026.#"]])
+    ] = []
+    queue: Annotated[
+        str | None,
+        Meta(
+            description="name of the queue for that; agents that name the same one share the work. Chosen once and "
+            "kept when it is not given"
+        ),
+    ] = None
+    post_exchange: Annotated[
+        str | None, Meta(description="announce here every file that is verified at its destination")
+    ] = None
+    post_url: Annotated[
+        str | None,
+        Meta(
+            description="where others find announced files: an address that ends with the absolute directory",
+            examples=["sftp://cluster/data/from_lab"],
+        ),
+    ] = None
+
+
 class Hot(Section, frozen=True, kw_only=True):
     """One hot directory: whatever appears below ``path`` is sent to ``to``."""
 
@@ -122,7 +164,8 @@ class Hot(Section, frozen=True, kw_only=True):
     to: Annotated[
         str,
         Meta(
-            description="where files go: sftp://host/path, http://server/DATASET, file:///directory",
+            description="where files go: sftp://host/path, http://server/DATASET, file:///directory; broker: nowhere, "
+            "they are announced for others to take",
             examples=["sftp://cluster/from_lab"],
         ),
     ]
@@ -181,6 +224,7 @@ class Hot(Section, frozen=True, kw_only=True):
         Seconds, Meta(description="how often the whole directory is looked through, whatever events say")
     ] = Seconds(60)
     accelerate: Annotated[Accelerate | None, Meta(description="a program for large files: { above, command }")] = None
+    broker: Annotated[Broker | None, Meta(description="a message broker: a table of its own, see below")] = None
 
 
 class Ssh(Section, frozen=True, kw_only=True):

@@ -6,11 +6,12 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aio_pika.connection import Connection, make_url
 from aiormq import exceptions as amqp
 
 from dray.config.secrets import read_secret
@@ -55,11 +56,11 @@ class Amqp:
     async def connect(self, name: str) -> AsyncIterator[Link]:
         """Open a link."""
         url, context = await asyncio.to_thread(_credentials, self.address)
-        with translated(self.address):
-            connection = await aio_pika.connect(
-                url, timeout=PATIENCE, ssl_context=context, client_properties={"connection_name": name}
-            )
+        properties: dict[str, Any] = {"connection_name": name}
+        connection = Connection(make_url(url), ssl_context=context, client_properties=properties)
         try:
+            with translated(self.address):
+                await connection.connect(timeout=PATIENCE)
             yield AmqpLink(connection, self.address)
         finally:
             with suppress(Exception):
@@ -111,7 +112,12 @@ class AmqpLink:
         """Publish side by side and wait for every confirm."""
         with translated(self._address):
             channel = await self._confirming()
-            return await asyncio.gather(*(self._published(channel, message) for message in messages))
+            tasks = [asyncio.create_task(self._published(channel, message)) for message in messages]
+            try:
+                await _progressing(tasks)
+                return [task.result() for task in tasks]
+            finally:
+                await _ended(tasks)
 
     async def consume(self, queue: str, ahead: int) -> Consumption:
         """Begin to take messages from a queue."""
@@ -190,12 +196,29 @@ class AmqpLink:
         )
         try:
             with translated(self._address, f"exchange {message.exchange}"):
-                await exchange.publish(sent, message.topic, mandatory=True, timeout=PATIENCE)
+                await exchange.publish(sent, message.topic, mandatory=True)
         except Unreachable:
             raise
         except DrayError as problem:
             return problem
         return None
+
+
+async def _progressing(tasks: Sequence[asyncio.Task[DrayError | None]]) -> None:
+    """Wait for all as long as some end; the first error ends it."""
+    waiting = set(tasks)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, timeout=PATIENCE, return_when=asyncio.FIRST_EXCEPTION)
+        if not done:
+            raise TimeoutError(f"no confirm for {PATIENCE:.0f} s")
+        for task in done:
+            task.result()
+
+
+async def _ended(tasks: Sequence[asyncio.Task[DrayError | None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class AmqpConsumption:

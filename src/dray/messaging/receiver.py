@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 
@@ -47,7 +47,7 @@ class Receiver:
         broker: Broker,
         binding: Binding,
         known: bool,
-        declared: Callable[[], None],
+        declared: Callable[[], Awaitable[None]],
         waiting: Callable[[DrayError, float], None],
     ) -> None:
         self._broker, self._binding = broker, binding
@@ -97,7 +97,7 @@ class Receiver:
             raise_missing([one for one in declared if one.kind != "exchange"])
             made = any(one.kind == "queue" and one.state == "made" for one in declared)
             self._lost, self._known = self._lost or (made and self._known), True
-            self._declared()
+            await self._declared()
             consumption = await link.consume(self._binding.queue, AHEAD)
             self._open, self._consumption = stack.pop_all(), consumption
         self._failures, self._round = 0, self._round + 1
