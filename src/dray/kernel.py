@@ -204,6 +204,24 @@ def read_some(fd: int, view: memoryview, offset: int) -> int:
     return len(data)
 
 
+def bypass_cache(fd: int, *, bypass: bool = True) -> bool:
+    """Have an open file read from the disk itself, or no longer; False where the file system cannot.
+
+    Reads then need a buffer, an offset and a length that are multiples of a disk block.
+    """
+    flag, command = getattr(os, "O_DIRECT", 0), getattr(fcntl, "F_GETFL", None)
+    if not flag or command is None:
+        return False
+    flags = fcntl.fcntl(fd, command)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags | flag if bypass else flags & ~flag)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
+
+
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))}
 
 

@@ -34,10 +34,20 @@ def text_of(browser: Chrome) -> str:
     return str(browser.find_element("tag name", "body").text)
 
 
+def click(browser: Chrome, by: str, what: str) -> None:
+    """Click and wait until the page that was there is gone; a click alone returns before the next page comes."""
+    from selenium.webdriver.support.expected_conditions import staleness_of
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    page = browser.find_element("tag name", "html")
+    browser.find_element(by, what).click()
+    WebDriverWait(browser, 30).until(staleness_of(page))
+
+
 def sign_in(browser: Chrome, server: DrayServer, page: str = "/") -> None:
     browser.get(server.url + page)
     browser.find_element("id", "token").send_keys(server.token)
-    browser.find_element("css selector", ".login button").click()
+    click(browser, "css selector", ".login button")
 
 
 # In a browser
@@ -49,16 +59,16 @@ def walk_through(browser: Chrome, server: DrayServer) -> None:
     assert browser.current_url.endswith("/files?dataset=run-7")
     assert "30 files" in text_of(browser)
     assert "coming/soon.h5" in text_of(browser)
-    browser.find_element("link text", "frames/").click()
+    click(browser, "link text", "frames/")
     assert "029.h5" in text_of(browser)
-    browser.find_element("link text", "run-7").click()
-    browser.find_element("link text", "notes.txt").click()
+    click(browser, "link text", "run-7")
+    click(browser, "link text", "notes.txt")
     assert "Versions of this path" in text_of(browser)
     assert re.search(r"sha256:[0-9a-f]{64}", text_of(browser))
-    browser.find_element("link text", "Now").click()
+    click(browser, "link text", "Now")
     assert "32" in text_of(browser)
     assert "What waits, and why" in text_of(browser)
-    browser.find_element("css selector", ".who button").click()
+    click(browser, "css selector", ".who button")
     assert "Sign in" in text_of(browser)
     browser.get(server.url)
     assert "Sign in" in text_of(browser)
@@ -79,7 +89,7 @@ def test_the_pages_work_without_javascript(tmp_path: Path, server: DrayServer) -
 def test_a_name_is_never_run_and_shows_what_it_hides(browser: Chrome, server: DrayServer) -> None:
     sign_in(browser, server, "/files?dataset=run-7")
     assert '<img src=x onerror=document.title="owned">\\u202e\\n"x".txt' in text_of(browser)
-    browser.find_element("partial link text", "<img").click()
+    click(browser, "partial link text", "<img")
     assert browser.title != "owned"
     assert "Verified" in text_of(browser)
 

@@ -102,6 +102,7 @@ class PosixSession:
     def close(self) -> None:
         """Wait for what runs and close the folders; what is staged stays."""
         self._pool.shutdown()
+        self.verifier.ahead.close()
         self.staging.close()
         self.root.top.close()
 

@@ -1,13 +1,15 @@
 """The side file of a larger staged file: which of its parts are durable.
 
-``<staged>.parts`` is a text file that only grows: the line ``size SIZE PART_SIZE CHECK``,
+``<staged>.parts`` is a text file that only grows: the line ``size SIZE PART_SIZE BIRTH CHECK``,
 then a line ``part NUMBER OFFSET LENGTH CRC32C CHECK`` for every part that is durable. CHECK is the crc32c of the line
-up to it, so that a torn or foreign line counts as none. Numbers are decimal, checksums 8 hex digits. Every record is
-written with a newline on both sides, so that it does not run into a torn one.
+up to it, so that a torn or foreign line counts as none. Numbers are decimal, checksums 8 hex digits, BIRTH is random:
+it tells a file from one that was begun anew, which may get even the same inode. Every record is written with a newline
+on both sides, so that it does not run into a torn one.
 """
 
 import contextlib
 import os
+import secrets
 import threading
 from collections import OrderedDict
 
@@ -17,14 +19,16 @@ from dray import fs
 from dray.model.values import Held
 
 SUFFIX = ".parts"
+HEAD = 128
+"""Bytes that surely hold the first line."""
 REMEMBERED = 256
 
 
 class SideFile:
     """What is known of one side file; ``refresh`` reads only what was appended since, by whatever process."""
 
-    def __init__(self, inode: int) -> None:
-        self.inode = inode
+    def __init__(self, birth: tuple[int, bytes] = (0, b"")) -> None:
+        self.birth = birth
         self.part_size: int | None = None
         self.size: int | None = None
         self.held: dict[int, Held] = {}
@@ -64,6 +68,12 @@ def record(text: str) -> bytes:
     return b"\n%s %s\n" % (data, _check(data))
 
 
+def _birth(fd: int) -> tuple[int, bytes]:
+    """Return what tells this file from any other one that ever had its name."""
+    _, _, line = fs.read_at(fd, HEAD, 0).partition(b"\n")
+    return os.fstat(fd).st_ino, line.partition(b"\n")[0]
+
+
 class SideFiles:
     """The side files of a staging directory, by the name of the staged file. Calls block; threads may share it."""
 
@@ -77,19 +87,19 @@ class SideFiles:
         try:
             fd = folder.open_read(name + SUFFIX)
         except FileNotFoundError:
-            return SideFile(0)
+            return SideFile()
         try:
             with self._lock:
-                side = self._recall(name, os.fstat(fd).st_ino)
+                side = self._recall(name, _birth(fd))
                 side.refresh(fd)
                 return side
         finally:
             os.close(fd)
 
-    def _recall(self, name: str, inode: int) -> SideFile:
+    def _recall(self, name: str, birth: tuple[int, bytes]) -> SideFile:
         side = self._known.get(name)
-        if side is None or side.inode != inode:
-            self._known[name] = side = SideFile(inode)
+        if side is None or side.birth != birth:
+            self._known[name] = side = SideFile(birth)
         self._known.move_to_end(name)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
@@ -98,7 +108,7 @@ class SideFiles:
     def begin(self, folder: fs.Folder, name: str, size: int, part_size: int) -> None:
         """Make the side file with its first line; its name is durable when the caller has synced the folder."""
         self._disk.ensure(folder.at(name + SUFFIX))
-        self.append(folder, name, f"size {size} {part_size}")
+        self.append(folder, name, f"size {size} {part_size} {secrets.token_hex(8)}")
 
     def append(self, folder: fs.Folder, name: str, text: str) -> None:
         """Add a line to an existing side file, durably."""

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from types import TracebackType
 
 from crc32c import crc32c
@@ -81,8 +81,15 @@ class Lent:
             self._grip.release()
 
 
+def _nobody(target: Target) -> None:
+    """Stand in where nobody follows what is staged."""
+
+
 class Staging:
-    """The staging directory of a place. Calls block; any number of threads, and other processes, may make them."""
+    """The staging directory of a place. Calls block; any number of threads, and other processes, may make them.
+
+    ``followed`` is told of each larger file that has one more durable part, ``forgotten`` when there are none any more.
+    """
 
     def __init__(self, root: fs.Root, limits: Limits, guard: Guard) -> None:
         self.root = root
@@ -90,6 +97,8 @@ class Staging:
         self.limits = limits
         self.guard = guard
         self.doubtful = False
+        self.followed: Callable[[Target], None] = _nobody
+        self.forgotten: Callable[[Target], None] = _nobody
         self._since = SystemClock().wall()
         self._syncing = threading.Lock()
         self._sides = SideFiles(self.disk)
@@ -130,7 +139,7 @@ class Staging:
             return self.limits.piece, ()
         if self.stat(target) is None:
             self.forget(target)
-        side = self._side(target)
+        side = self.side(target)
         part_size = side.part_size or self._begin(target)
         return part_size, tuple(sorted(side.held.values(), key=lambda held: held.offset))
 
@@ -144,7 +153,8 @@ class Staging:
             self.disk.sync(folder.fd)
         return part_size
 
-    def _side(self, target: Target) -> SideFile:
+    def side(self, target: Target) -> SideFile:
+        """Return what is known of a larger file: which parts are durable, and which file that is said of."""
         side = self._sides.read(self.folder(target), target.name)
         if side.size not in (None, target.size):
             raise Conflict(f"another size ({side.size}) is staged under this version", hint="give a new version")
@@ -195,7 +205,7 @@ class Staging:
 
     def _held(self, target: Target, part: Part) -> Held | None:
         """Say whether the part is durable, or raise Refused when the plan has no such part."""
-        side = self._side(target)
+        side = self.side(target)
         size = side.part_size or plan_part_size(target.size, self.limits)
         begin = (part.number - 1) * size
         planned = (begin, min(size, target.size - begin))
@@ -227,6 +237,7 @@ class Staging:
         self.disk.sync_data(fd)
         line = f"part {part.number} {part.offset} {part.length} {crc:08x}"
         self._sides.append(self.folder(target), target.name, line)
+        self.followed(target)
         return Receipt(target.ref, part.number, part.length, crc, "durable")
 
     def is_in_place(self, piece: Piece) -> bool:
@@ -300,6 +311,7 @@ class Staging:
     def forget(self, target: Target) -> None:
         """Remove the side file."""
         if not self.is_whole(target):
+            self.forgotten(target)
             self._sides.remove(self.folder(target), target.name)
 
     def sweep(self, live: Container[str], before: float) -> int:

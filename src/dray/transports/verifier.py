@@ -9,6 +9,7 @@ from dray.errors import DrayError, NotFound, Refused
 from dray.model.checksum import Checksum
 from dray.model.names import RemotePath
 from dray.model.values import Claim, Proof
+from dray.transports.ahead import Ahead, Reading
 from dray.transports.published import Published, each
 from dray.transports.refs import Target, published_of, tag_of, target_of
 from dray.transports.staging import Staging
@@ -38,6 +39,8 @@ class Verifier:
 
     def __init__(self, staging: Staging, published: Published, by: str, *, older: bool) -> None:
         self.staging = staging
+        self.ahead = Ahead(staging)
+        staging.followed, staging.forgotten = self.ahead.follow, self.ahead.forget
         self.published = published
         self.by = by
         self.older = older
@@ -68,7 +71,7 @@ class Verifier:
                 proof, seen = self._prove_published(claim, target.path, buffer, older=self.older)
             else:
                 try:
-                    proof, seen = self._read(claim, fd, buffer)
+                    proof, seen = self._read(claim, fd, buffer, self.ahead.taken(target))
                 finally:
                     os.close(fd)
             self.published.note_verified(target, seen)
@@ -88,9 +91,10 @@ class Verifier:
             raise NotFound("nothing of this size is staged or published under this ref")
         return first
 
-    def _read(self, claim: Claim, fd: int, buffer: memoryview) -> Proved:
+    def _read(self, claim: Claim, fd: int, buffer: memoryview, begun: Reading | None = None) -> Proved:
         seen = os.fstat(fd)
         if self.staging.may_be_lost(seen):
-            fs.forget(fd)
-        size, checksum = sha256(fd, buffer)
+            size, checksum = (begun or Reading()).finish(fd, seen.st_size)
+        else:
+            size, checksum = sha256(fd, buffer)
         return Proof(claim.ref, size, checksum, tag_of(seen), self.by, "durable"), seen
