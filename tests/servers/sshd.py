@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ Host {host}
 class Sshd:
     """One server; ``home`` is where relative paths of it lead for ``only_sftp`` accounts, who have no shell."""
 
-    def __init__(self, base: Path, *, only_sftp: bool = False, more: str = "") -> None:
+    def __init__(self, base: Path, *, only_sftp: bool = False, more: str = "", prefix: Sequence[str] = ()) -> None:
         base.mkdir(parents=True, exist_ok=True)
         self.base, self.port, self.home = base, free_port(), base / "home"
         self.home.mkdir(exist_ok=True)
@@ -56,10 +56,9 @@ class Sshd:
         (base / "sshd_config").write_text(SERVER.format(**values) + forced + more)
         self.config.write_text(CLIENT.format(**values))
         self.trust()
-        # sshd insists on being called by its full path, and on a directory for its own privileges when it is root.
-        self.process = Process(
-            [find_command("sshd", "openssh-server"), "-D", "-e", "-f", str(base / "sshd_config")], base / "sshd.log"
-        )
+        # sshd insists on being called by its full path.
+        command = [find_command("sshd", "openssh-server"), "-D", "-e", "-f", str(base / "sshd_config")]
+        self.process = Process([*prefix, *command], base / "sshd.log")
 
     def settings(self, path: str | Path = "", **more: object) -> SftpSettings:
         """Return how Dray is to reach it."""
@@ -100,6 +99,11 @@ class Sshd:
         self.process.start()
         self.process.wait_ready(lambda: answers(self.port), 20)
 
+    def freeze(self, *, thaw: bool = False) -> None:
+        """Let what serves open connections stand still, or go on."""
+        for pid in self.sessions():
+            os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+
     def sessions(self) -> list[int]:
         """Return the processes that serve open connections."""
         return descendants(self.process.pid) if self.process.running else []
@@ -139,11 +143,12 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def sshd(base: Path, *, only_sftp: bool = False, more: str = "") -> Iterator[Sshd]:
-    """Lend a running server."""
+def sshd(base: Path, *, only_sftp: bool = False, more: str = "", prefix: Sequence[str] = ()) -> Iterator[Sshd]:
+    """Lend a running server, started by ``prefix``."""
     if os.geteuid() == 0:
+        # Where it gives up its rights; the package makes it when the service starts.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    server = Sshd(base, only_sftp=only_sftp, more=more)
+    server = Sshd(base, only_sftp=only_sftp, more=more, prefix=prefix)
     try:
         server.start()
         yield server

@@ -15,13 +15,14 @@ from crc32c import crc32c
 
 from dray import fs
 from dray.errors import Conflict, DrayError, NotFound, PieceDamaged, Refused
-from dray.model.values import Claim, Entry, Landing, Proof, Receipt, Ref, Staged
+from dray.model.values import Change, Claim, Entry, Landing, Proof, Receipt, Ref, Staged
 from dray.threads import in_thread
 from dray.transports.base import Failure, Piece
 from dray.transports.published import attempt
 from dray.transports.refs import Target, published_of, ref_of, target_of
 from dray.transports.sftp import scripts, ssh
 from dray.transports.sftp.arriving import Arriving
+from dray.transports.sftp.changing import Changing
 from dray.transports.sftp.connection import Script
 from dray.transports.sftp.prover import Found, Prover
 from dray.transports.sftp.settings import SftpSettings
@@ -109,6 +110,8 @@ class SftpSession:
             if isinstance(seen, Attrs) and seen.size == landing.size and landing.checksum is not None
         ]
         contents = self._prover.contents(same, max((landing.size for landing in landings), default=0)) if same else {}
+        # It will be needed, and takes as long to come as a connection.
+        self._pool.submit(self._site.warm)
         arriving = self._site.arriving()
         return self._site.run(
             self._begin(arriving, landing, seen, contents.get(place))
@@ -221,6 +224,15 @@ class SftpSession:
             return (yield from site.final.place(target))
 
         return site.run(place(ref) for ref in refs)
+
+    async def change(self, changes: Sequence[Change]) -> Sequence[Failure | None]:
+        """Make changes of names one after another, each durable when it is answered."""
+        return await self._run(self._change, changes)
+
+    def _change(self, changes: Sequence[Change]) -> Answers[None]:
+        site = self._site
+        changing = Changing(site.layout, site.syncs, site.settings.folder_mode)
+        return [answer for change in changes for answer in site.run([changing.change(change)])]
 
     async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Remove what is staged, or what is published, whichever the ref names."""

@@ -35,6 +35,7 @@ _TOOLS = {
 }
 _COMMANDS = {"sha256sum": b"sha256sum --", "shasum": b"shasum -a 256 --", "openssl": b"openssl dgst -sha256 -r"}
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64})[ ]([ *])(.*)", re.DOTALL)
+_PLAIN = re.compile(rb"[A-Za-z0-9._/-]+")
 _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
 
 
@@ -98,8 +99,8 @@ class Shell:
 
     def _digests(self, folder: bytes, names: Sequence[bytes], size: int) -> Iterator[tuple[bytes, str]]:
         tool = next(name for name in _COMMANDS if name in self.tools)
-        plain = all(name.isalnum() for one in names for name in one.split(b"."))
-        if size >= LARGE and plain and "openssl" in self.tools:
+        # Tools differ in how they print other names.
+        if size >= LARGE and "openssl" in self.tools and all(map(_PLAIN.fullmatch, names)):
             tool = "openssl"
         words = b" ".join(quoted(b"./" + name) for name in names)
         answer = self._ask(_inside(folder, b"%s %s 2>/dev/null" % (_COMMANDS[tool], words)))

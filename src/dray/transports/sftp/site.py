@@ -1,7 +1,8 @@
 """An account behind ssh that is in use: its connections, its shell, and what it can do. Calls block."""
 
+import contextlib
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dray.errors import DrayError, Refused, Unreachable
 from dray.model.values import Level
@@ -30,7 +31,7 @@ class Site:
         self._shells = Pool(self._open_shell, 1)
         self._lock = threading.Lock()
         self._no_shell = settings.verify in ("read", "size")
-        self._prepared = False
+        self._prepared = self._warm = False
         with self._pool.lent() as connection:
             self.powers = connection.powers
             login = connection.do(_login())
@@ -112,19 +113,33 @@ class Site:
 
     # What a shell does
 
+    def warm(self) -> None:
+        """Open the shell before it is needed, if it is not open; whoever needs it hears why it cannot be had."""
+        if not self._no_shell and not self._warm:
+            self._warm = True
+            with contextlib.suppress(DrayError):
+                self._with_shell(lambda shell: None)
+
     def digests(self, paths: Sequence[bytes], size: int) -> tuple[dict[bytes, str], Level] | None:
         """Make files durable, then compute their sha256 there; None where the account has no shell for that.
 
         ``size`` is that of the largest. What cannot be read is left out.
         """
+        found = self._with_shell(lambda shell: self._digests(shell, paths, size))
+        if found is not None:
+            return found
+        if self.settings.verify == "remote":
+            raise NoShell("the account has no shell that computes digests", hint="verify by reading back instead")
+        return None
+
+    def _with_shell(self, work: Callable[[Shell], R]) -> R | None:
+        """Do something with the shell; None, from then on at once, where there is none that is of use."""
         if not self._no_shell:
             try:
                 with self._shells.lent() as shell:
-                    return self._digests(shell, paths, size)
+                    return work(shell)
             except NoShell:
                 self._no_shell = True
-        if self.settings.verify == "remote":
-            raise NoShell("the account has no shell that computes digests", hint="verify by reading back instead")
         return None
 
     def _digests(self, shell: Shell, paths: Sequence[bytes], size: int) -> tuple[dict[bytes, str], Level]:
@@ -146,12 +161,13 @@ class Site:
 
     def _sync_all(self) -> bool:
         """Make everything durable by one call, where a shell can."""
-        if self._no_shell or not self.settings.durable:
-            return False
-        with self._shells.lent() as shell:
+
+        def sync(shell: Shell) -> bool:
             if shell.can_sync:
                 shell.sync(self.layout.top)
             return shell.can_sync
+
+        return self.settings.durable and self._with_shell(sync) is True
 
 
 def _login() -> Script[bytes]:

@@ -9,7 +9,18 @@ from dray.fs import FileRange
 from dray.model.values import Value
 
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT, SETSTAT, FSETSTAT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-OPENDIR, READDIR, REMOVE, MKDIR, REALPATH, STAT, RENAME = 11, 12, 13, 14, 16, 17, 18
+OPENDIR, READDIR, REMOVE, MKDIR, RMDIR, REALPATH, STAT, RENAME, READLINK, SYMLINK = (
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+)
 STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 104, 105, 200, 201
 
 TO_READ, TO_WRITE, TO_APPEND, MAKE = 1, 2, 4, 8
@@ -157,6 +168,21 @@ def remove(path: bytes) -> Request:
 def make_folder(path: bytes, mode: int | None = None) -> Request:
     """Make a directory."""
     return Request(MKDIR, text(path) + _attrs(None, mode))
+
+
+def remove_folder(path: bytes) -> Request:
+    """Remove an empty directory."""
+    return Request(RMDIR, text(path))
+
+
+def read_link(path: bytes) -> Request:
+    """Ask what a symbolic link says."""
+    return Request(READLINK, text(path))
+
+
+def make_link(path: bytes, target: bytes) -> Request:
+    """Make a symbolic link; the order of the two is OpenSSH's, not that of the draft."""
+    return Request(SYMLINK, text(target) + text(path))
 
 
 def real_path(path: bytes) -> Request:
