@@ -84,9 +84,9 @@ class PowerDisk(FaultyDisk):
 
     def bury(self, at: At) -> int:
         """Keep a second name of a file, under which it can rise again."""
-        inode = os.stat(path_of(at)).st_ino
+        inode = os.lstat(path_of(at)).st_ino
         with contextlib.suppress(FileExistsError):
-            os.link(path_of(at), self.graveyard / str(inode))
+            os.link(path_of(at), self.graveyard / str(inode), follow_symlinks=False)
         return inode
 
     def on_write(self, fd: int, data: bytes) -> None:
@@ -128,6 +128,14 @@ class PowerDisk(FaultyDisk):
         Disk.mkdir(self, at)
         self.note(at, None, "folder")
 
+    def on_rmdir(self, at: At) -> None:
+        Disk.rmdir(self, at)
+        self.note(at, "folder", None)
+
+    def on_symlink(self, target: str, at: At) -> None:
+        Disk.symlink(self, target, at)
+        self.note(at, None, self.bury(at))
+
     def on_unlink(self, at: At) -> None:
         inode = self.bury(at)
         Disk.unlink(self, at)
@@ -151,7 +159,7 @@ class PowerDisk(FaultyDisk):
         self.note(source, inode, None)
         self.note(target, before, inode)
 
-    def note(self, at: At, before: int | None, after: int | str | None) -> None:
+    def note(self, at: At, before: int | str | None, after: int | str | None) -> None:
         path = path_of(at)
         self.names.setdefault((os.path.dirname(path), os.path.basename(path)), [before]).append(after)
 
@@ -167,12 +175,13 @@ class PowerDisk(FaultyDisk):
 
     def become(self, path: Path, value: int | str | None) -> None:
         if value == "folder":
+            path.mkdir(exist_ok=True)
             return
         if path.is_dir():
             shutil.rmtree(path)
         path.unlink(missing_ok=True)
         if value is not None:
-            os.link(self.graveyard / str(value), path)
+            os.link(self.graveyard / str(value), path, follow_symlinks=False)
 
 
 def torn(dice: random.Random, file: Path, durable: bytes) -> bytes:

@@ -244,6 +244,6 @@ async def staged_again(place: PosixPlace, ref: Ref) -> Staged:
 
 
 def test_every_operation_of_the_disk_is_counted_and_can_be_lost() -> None:
-    assert len(OPERATIONS) == 12
+    assert len(OPERATIONS) == 14
     assert all(getattr(FaultyDisk, name) is not getattr(Disk, name) for name in OPERATIONS)
     assert all(hasattr(PowerDisk, f"on_{name}") for name in OPERATIONS)
