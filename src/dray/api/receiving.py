@@ -159,8 +159,9 @@ class _Bundle:
             answers = await services.store.run(sink.finish)
         numbers = [item.upload for item in self._items]
         await services.uploads.touch(numbers)
-        targets = await services.uploads.targets(numbers)
-        return [_answered(*one) for one in zip(numbers, answers, targets, strict=True)]
+        ended = await services.uploads.ended(numbers)
+        targets = dict(zip(ended, await services.uploads.targets(ended), strict=True))
+        return [_answered(*pair, targets.get(pair[0])) for pair in zip(numbers, answers, strict=True)]
 
     def _announced(self, manifest: bytes) -> Sequence[Arrival]:
         """Say where the files of a manifest go; runs in the thread that reads the body."""
@@ -182,13 +183,15 @@ class _Bundle:
         return [one if one.refused else _staged(one, next(ready)) for one in arrivals]
 
 
-def _answered(upload: int, answer: Receipt | DrayError, target: UploadTarget | DrayError) -> PartReceipt | DrayError:
+def _answered(
+    upload: int, answer: Receipt | DrayError, ended: UploadTarget | DrayError | None
+) -> PartReceipt | DrayError:
     """Return the receipt of a file, unless its upload was given up while the bundle came."""
     try:
         if isinstance(answer, DrayError):
             raise answer
-        if isinstance(target, UploadTarget):
-            receiving(target)
+        if isinstance(ended, UploadTarget):
+            receiving(ended)
     except DrayError as error:
         return error.about(f"upload {upload}")
     return receipt_view(upload, answer)

@@ -119,6 +119,11 @@ class Uploads:
         found = await self._database.read(lambda connection: rows.arriving(connection, uploads))
         return [target_of(found[key]) if key in found else _missing(key) for key in uploads]
 
+    async def ended(self, uploads: Sequence[int]) -> list[int]:
+        """Return those that take no bytes any more, if there are any."""
+        taking = await self._database.read(lambda connection: rows.pending(connection, uploads))
+        return [key for key in uploads if key not in taking]
+
     async def touch(self, uploads: Sequence[int]) -> None:
         """Note that bytes of these uploads arrived, so that they are not taken for abandoned.
 

@@ -235,6 +235,18 @@ def _arriving(given: Subquery) -> Select[Any]:
     return chosen.where(u.id.in_(select(given.c.id)))
 
 
+def pending(connection: Connection, keys: Iterable[int]) -> set[int]:
+    """Return the uploads that still take bytes."""
+    statement = _pending(IDS.table(connection))
+    return set(connection.execute(statement, ids(keys)).scalars())
+
+
+@lru_cache
+def _pending(given: Subquery) -> Select[Any]:
+    mine = uploads.c.id.in_(select(given.c.id))
+    return select(uploads.c.id).where(mine, uploads.c.state == "pending")
+
+
 def without_verdict(connection: Connection, keys: Iterable[int]) -> dict[int, str]:
     """Return the uploads that may still get somewhere, each with its dataset: a cheap question, asked often."""
     statement = _without_verdict(IDS.table(connection))

@@ -39,7 +39,7 @@ R = TypeVar("R")
 
 Answers: TypeAlias = list[R | DrayError]
 
-GROUP = Limits(piece=1 << 20)
+GROUP = Limits(piece=4 << 20)
 """Up to so many bytes of small items are one thread's work."""
 
 
