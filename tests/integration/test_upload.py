@@ -124,6 +124,10 @@ def test_without_waiting_it_says_what_is_not_verified_yet(client: Client) -> Non
     ended = client.upload("a.dat", options=("--json", "--no-wait"))
     assert ended.code == 0
     assert ended.kinds["a.dat"] in ("unverified", "moved")
+    client.write("b.dat", content(LARGE, seed=1))
+    shown = client.upload("b.dat", options=("--no-wait",))
+    assert shown.code == 0
+    assert "b.dat" not in shown.out
 
 
 @pytest.mark.parametrize(

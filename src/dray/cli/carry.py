@@ -86,6 +86,6 @@ async def carrying(app: App, where: str, title: str, common: Common, options: wi
         listing = stack.enter_context(app.display.listing("file.outcome", tally.COLUMNS))
         progress = stack.enter_context(app.progress(title))
         session = await stack.enter_async_context(wiring.dataset(there.api, place, options, clock, progress))
-        audience = Tally(app.display, listing, progress, thorough=common.dry_run)
+        audience = Tally(app.display, listing, progress, thorough=common.dry_run, waits=options.wait)
         yield Carried(there.api, place, session, audience, progress, notes, clock)
         listing.summary(audience.summary())

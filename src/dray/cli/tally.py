@@ -39,11 +39,14 @@ class Summary(msgspec.Struct, frozen=True):
 class Tally:
     """The audience of a move: counts, shows what needs somebody's attention, and passes everything to the progress.
 
-    ``thorough`` shows a person every name.
+    ``thorough`` shows a person every name; without ``waits``, files whose verdict nobody waited for are no news.
     """
 
-    def __init__(self, display: Display, listing: Listing, progress: Progress, *, thorough: bool = False) -> None:
+    def __init__(
+        self, display: Display, listing: Listing, progress: Progress, *, thorough: bool = False, waits: bool = True
+    ) -> None:
         self._thorough = thorough
+        self._waits = waits
         self._display = display
         self._listing = listing
         self._progress = progress
@@ -62,7 +65,8 @@ class Tally:
         if outcome.error is None:
             self._bytes += outcome.size
         told = self._display.output == "jsonl" and not self._display.look.quiet  # the progress prints those
-        if not told and (event.error or self._thorough or self._display.output != "text"):
+        news = event.error and (self._waits or event.kind != "unverified")
+        if not told and (news or self._thorough or self._display.output != "text"):
             self._listing.add(event)
 
     def skipped(self, skipped: Skipped) -> None:
