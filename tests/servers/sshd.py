@@ -120,11 +120,11 @@ class Sshd:
         self.process.stop()
 
 
-def make_key(path: Path, *, again: bool = False) -> None:
+def make_key(path: Path, *, again: bool = False, kind: str = "ed25519") -> None:
     if again:
         path.unlink()
     if not path.exists():
-        command = [find_command("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
+        command = [find_command("ssh-keygen", "openssh-client"), "-q", "-t", kind, "-N", "", "-f", str(path)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

@@ -45,6 +45,7 @@ SECTIONS = (
             Entry("login", "login:command", "Store the token of a server, after trying it."),
             Entry("logout", "logout:command", "Forget the stored token of a server."),
             Entry("token", "token:command", "Make, list and revoke tokens."),
+            Entry("host", "host:command", "Trust the keys of SSH hosts."),
         ),
     ),
     Section(

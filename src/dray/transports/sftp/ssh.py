@@ -22,7 +22,8 @@ CONNECT = 30
 
 _FIXED = (
     *("BatchMode=yes", "ClearAllForwardings=yes", "ForwardAgent=no", "PermitLocalCommand=no", "RemoteCommand=none"),
-    *("ControlMaster=no", "RequestTTY=no"),
+    # Whatever the user's configuration says: nothing is sent to a host that nobody has vouched for.
+    *("ControlMaster=no", "RequestTTY=no", "StrictHostKeyChecking=yes"),
 )
 _OF_SSH = 255
 Config = Mapping[str, str]
@@ -31,7 +32,7 @@ Config = Mapping[str, str]
 
 def effective(settings: SftpSettings) -> Config:
     """Ask ssh what its configuration means for the host. Blocks for some milliseconds; nothing is connected."""
-    return _asked([*_address(settings), "-G", "--", settings.host])
+    return _asked([*address(settings), "-G", "--", settings.host])
 
 
 def defaults() -> Config:
@@ -55,7 +56,8 @@ def _missing() -> DrayError:
     return Permanent("ssh is not installed here", hint="install OpenSSH's client (package openssh-client)")
 
 
-def _address(settings: SftpSettings) -> list[str]:
+def address(settings: SftpSettings) -> list[str]:
+    """Return the options that say which account is meant, together with the host."""
     found = ["-F", settings.config_file] if settings.config_file else []
     found += ["-p", str(settings.port)] if settings.port else []
     return found + (["-l", settings.user] if settings.user else [])
@@ -71,7 +73,7 @@ def arguments(settings: SftpSettings, config: Config, plain: Config) -> list[str
     if config.get("connecttimeout", "none") == "none":
         options.append(f"ConnectTimeout={CONNECT}")
     # -v: the fingerprint of the host's key is told nowhere else.
-    return ["ssh", *_address(settings), "-v", "-T", "-x", *(word for one in options for word in ("-o", one))]
+    return ["ssh", *address(settings), "-v", "-T", "-x", *(word for one in options for word in ("-o", one))]
 
 
 class Child:
