@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dray.agent.agent import Summary
-from dray.agent.journal import Journal, snapshot
+from dray.agent.journal import Journal, Standing, snapshot
 from dray.agent.send import Lane
 from dray.agent.watch import HotDirectory, watch, watch_once
 from dray.clock import Clock, SystemClock
@@ -46,6 +46,12 @@ class Told:
         self.words.append(text)
 
     def idle(self) -> None:
+        pass
+
+    def watching(self) -> None:
+        pass
+
+    def stands(self, standing: Standing) -> None:
         pass
 
     def phase(self, path: RemotePath, phase: Phase) -> None:

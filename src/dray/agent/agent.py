@@ -8,6 +8,7 @@ from itertools import islice
 from dray.agent.bell import Bell
 from dray.agent.feed import Feed
 from dray.agent.journal import Journal, Key, Tally
+from dray.agent.leave import Leaver
 from dray.agent.ledger import Ledger
 from dray.agent.look import Looker, News
 from dray.agent.outbox import Outbox
@@ -15,7 +16,7 @@ from dray.agent.scan import Scan
 from dray.agent.send import SPACE, Lane, Sender, Show, first
 from dray.agent.turn import Turns
 from dray.errors import DrayError, NoSpace
-from dray.model.schedule import latest_due, rescan_after
+from dray.model.schedule import RARELY, latest_due, rescan_after
 from dray.model.settle import Notice
 
 GROUP = 500
@@ -23,6 +24,9 @@ GROUP = 500
 
 LOOKS = 3
 """How often a run that is to end looks at files that do not settle."""
+
+STANDING = 2.0
+"""Least seconds between two times of telling how it stands."""
 
 Step = Callable[[], Awaitable[None]]
 """Something that is done again and again."""
@@ -44,11 +48,21 @@ class Summary:
 class Agent:
     """Watches through one journal; ``bell`` wakes it, ``show`` is told what it does.
 
-    With a ``feed`` names come from there alone, and the directory is not looked through.
+    With a ``feed`` names come from there alone, and the directory is not looked through. A ``leaver`` takes delivered
+    files out.
     """
 
-    def __init__(self, looker: Looker, ledger: Ledger, bell: Bell, show: Show, feed: Feed | None = None) -> None:
-        self._looker, self._ledger, self._bell, self._show, self._feed = looker, ledger, bell, show, feed
+    def __init__(
+        self,
+        looker: Looker,
+        ledger: Ledger,
+        bell: Bell,
+        show: Show,
+        feed: Feed | None = None,
+        leaver: Leaver | None = None,
+    ) -> None:
+        self._looker, self._ledger, self._bell, self._show = looker, ledger, bell, show
+        self._feed, self._leaver = feed, leaver
         self._settling, self._rescan = asyncio.Event(), asyncio.Event()
         self._wake: Callable[[], None] = lambda: None
 
@@ -68,13 +82,16 @@ class Agent:
     async def forever(self, lane: Lane, host: str, every: float, stop: asyncio.Event) -> None:
         """Do everything side by side until ``stop``; running batches end in peace."""
         sender = await self._sender(lane, host)
-        steps = [self._rest, *self._noticing(every), *self._announcing(lane, sender)]
+        steps = [self._rest, self._stand, *self._noticing(every), *self._announcing(lane, sender)]
+        if self._leaver is not None:
+            steps.append(self._leaver.step)
         await _while_running(sender.run(stop), [self._lasting(step) for step in steps])
 
     def _noticing(self, every: float) -> list[Step]:
         """Return what finds names: a feed, or the bell and looking."""
         if self._feed is not None:
             feed = self._feed
+            self._show.watching()
             return [lambda: self._take(feed)]
         return [self._notice, lambda: self._look_through(every)]
 
@@ -151,12 +168,20 @@ class Agent:
         self._tell(news)
         return None if due is None else due - self._looker.clock.monotonic()
 
+    async def _stand(self) -> None:
+        """Tell how it stands, then wait, for longer where many files wait."""
+        clock = self._looker.clock
+        began = clock.monotonic()
+        self._show.stands(await self._ledger.run(lambda journal: journal.standing(clock.wall())))
+        await asyncio.sleep(max(STANDING, RARELY * (clock.monotonic() - began)))
+
     async def _look_through(self, every: float) -> None:
         """Look through the whole directory, then wait for the next time or until something was missed."""
         clock = self._looker.clock
         began = clock.monotonic()
         self._rescan.clear()
         await self._scan()
+        self._show.watching()
         await self._ledger.run(lambda journal: journal.hurry(clock.wall(), latest_due(clock.wall())))
         self._wake()
         trusted = self._looker.leases and self._bell.trusted

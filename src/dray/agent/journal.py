@@ -4,123 +4,25 @@ Names are kept as the bytes that the file system has, so that even a name that D
 and the ``due`` of settling files are monotonic seconds of this run, everything else is wall time.
 """
 
-import os
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dray.agent import schema
+from dray.agent.rows import NOTHING, Ended, Key, Queued, Row, Seen, Sighting, Standing, Stated, Tally
 from dray.errors import Conflict, DrayError, NoSpace, Permanent
 from dray.model.manner import Manner, Order
-from dray.model.settle import Notice
+
+__all__ = [
+    "NOTHING", "Ended", "Journal", "Key", "Queued", "Row", "Seen", "Sighting", "Standing", "Stated", "Tally",
+    "snapshot", "standing", "translated",
+]  # fmt: skip
 
 LINGER = 2.0
 """Seconds between a deletion here and the same at the destination."""
-
-
-class Seen(NamedTuple):
-    """A version of a file as a directory scan tells it; ``inode`` is 0 where the platform does not say."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> "Seen":
-        """Take what a look says; an inode number is cut to what SQLite holds."""
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & 0x7FFFFFFFFFFFFFFF)
-
-
-NOTHING = Seen(0, 0, 0, 0)
-"""Stands for a version where none was looked at: a folder that is left out."""
-
-
-class Row(NamedTuple):
-    """What the journal knows about one name of a folder."""
-
-    name: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    state: str
-    notice: Notice
-    since: float
-
-    @property
-    def seen(self) -> Seen:
-        """Return the version that was seen last."""
-        return Seen(*self[1:5])
-
-
-class Key(NamedTuple):
-    """Names one row: a folder (empty: the top) and a name in it."""
-
-    folder: str
-    name: str
-
-    @property
-    def path(self) -> str:
-        """Return the path below the top."""
-        return f"{self.folder}/{self.name}" if self.folder else self.name
-
-
-class Sighting(NamedTuple):
-    """What becomes of a row after a look; ``due`` says when it is looked at (settling) or sent (queued)."""
-
-    key: Key
-    seen: Seen
-    state: str
-    notice: Notice
-    since: float
-    due: float
-    reason: str
-
-
-class Queued(NamedTuple):
-    """A row that waits to be sent."""
-
-    key: Key
-    seen: Seen
-    attempt: int
-    tried: float | None
-    checksum: str | None = None
-
-
-class Ended(NamedTuple):
-    """How one sending ended: ``delivered`` with its checksum and tag, ``queued`` to be tried at ``due``, ``failed``."""
-
-    key: Key
-    state: str
-    reason: str = ""
-    due: float = 0.0
-    attempt: int = 0
-    tried: float | None = None
-    checksum: str | None = None
-    tag: str = ""
-
-
-class Stated(NamedTuple):
-    """One file with the reason for its state."""
-
-    key: Key
-    size: int
-    mtime_ns: int
-    reason: str
-
-
-class Tally(NamedTuple):
-    """How many files, and how many bytes, are in one state for one reason, with one of them as an example."""
-
-    state: str
-    reason: str
-    files: int
-    bytes: int
-    example: Key
 
 
 class Journal:
@@ -203,6 +105,7 @@ class Journal:
         wanted = {f"file_{manner.order}": schema.ORDERS.get(manner.order)}
         wanted["file_inode"] = schema.RENAMES if manner.renames else None
         wanted["file_delivered"] = schema.LEAVING if leaving else None
+        self._sql.execute(schema.TROUBLE)
         for name in ("file_newest", "file_smallest", "file_inode", "file_delivered"):
             self._sql.execute(wanted.get(name) or f"DROP INDEX IF EXISTS {name}")
 
@@ -291,6 +194,10 @@ class Journal:
         files, nbytes = self._sql.execute(schema.QUEUED).fetchone()
         return files, nbytes or 0
 
+    def standing(self, now: float) -> Standing:
+        """Return how it stands, at the cost of what waits and not of what is known."""
+        return _standing(self._sql, now)
+
     def tallies(self) -> list[Tally]:
         """Return how many files are in which state for which reason."""
         found = self._sql.execute(schema.TALLIES)
@@ -341,6 +248,21 @@ def snapshot(path: Path, target: Path) -> None:
         closing(sqlite3.connect(target)) as to,
     ):
         source.backup(to)
+
+
+def standing(path: Path, now: float) -> Standing:
+    """Say how it stands in a journal that no agent may be using; as if it were empty where it cannot be read."""
+    reading = f"{path.absolute().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(reading, uri=True)) as sql:
+        return _standing(sql, now)
+    return Standing()
+
+
+def _standing(sql: sqlite3.Connection, now: float) -> Standing:
+    files, nbytes = sql.execute(schema.QUEUED).fetchone()
+    settling, retrying, trouble, to_announce = sql.execute(schema.STANDING, {"now": now}).fetchone()
+    reason, due = sql.execute(schema.NEXT_RETRY, (now,)).fetchone() or ("", 0.0)
+    return Standing(files, nbytes or 0, settling, retrying, trouble, to_announce, reason, due)
 
 
 @contextmanager

@@ -121,22 +121,22 @@ class Ledger:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the journal at ``path`` for this process alone, until it ends in whatever way; raises Busy."""
+def alone(path: Path, refusal: str = "another agent looks after this directory") -> Iterator[None]:
+    """Hold what ``path`` names for this process alone, until it ends in whatever way; raises Busy."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
     with translated(lock):
         held = sqlite3.connect(lock, isolation_level=None, timeout=0)
     with closing(held):
-        _lock(held, lock)
+        _lock(held, lock, refusal)
         yield
 
 
-def _lock(held: sqlite3.Connection, lock: Path) -> None:
+def _lock(held: sqlite3.Connection, lock: Path, refusal: str) -> None:
     with translated(lock):
         try:
             held.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise
-            raise Busy("another agent looks after this directory", item=str(lock), hint="let it, or stop it") from None
+            raise Busy(refusal, item=str(lock), hint="let it, or stop it") from None

@@ -72,6 +72,7 @@ ORDERS = {
 }
 """Indexes that only an order other than that of noticing needs."""
 
+TROUBLE = "CREATE INDEX IF NOT EXISTS file_trouble ON file (state) WHERE state IN ('failed', 'refused')"
 RENAMES = "CREATE INDEX IF NOT EXISTS file_inode ON file (inode) WHERE checksum IS NOT NULL"
 LEAVING = "CREATE INDEX IF NOT EXISTS file_delivered ON file (due) WHERE state = 'delivered'"
 
@@ -233,6 +234,15 @@ JOIN folder ON folder.id = tally.folder ORDER BY state, files DESC"""
 IN_STATE = """
 SELECT path, name, size, mtime_ns, reason
 FROM file JOIN folder ON folder.id = file.folder WHERE state = ? ORDER BY path, name"""
+
+# What a status asks again and again, from indexes alone.
+STANDING = """
+SELECT (SELECT count(*) FROM file INDEXED BY file_settling WHERE state = 'settling'),
+  (SELECT count(*) FROM file INDEXED BY file_queued WHERE state = 'queued' AND due > :now),
+  (SELECT count(*) FROM file INDEXED BY file_trouble WHERE state IN ('failed', 'refused')),
+  (SELECT count(*) FROM outbox)"""
+NEXT_RETRY = """
+SELECT reason, due FROM file INDEXED BY file_queued WHERE state = 'queued' AND due > ? ORDER BY due LIMIT 1"""
 
 # What is to be announced, in the order in which it arrived.
 POST = "INSERT INTO outbox (body) VALUES (?)"

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from dray.agent.errand import UNABLE, in_order
-from dray.agent.journal import Ended, Journal
+from dray.agent.journal import Ended, Journal, Standing
 from dray.agent.ledger import Ledger
 from dray.agent.outbox import Announce
 from dray.agent.turn import Claimed, Flight, Landed, Turns
@@ -54,6 +54,12 @@ class Show(Report, Protocol):
 
     def idle(self) -> None:
         """Say that nothing is on its way and nothing is due."""
+
+    def watching(self) -> None:
+        """Say that everything was looked through and changes are noticed from now on."""
+
+    def stands(self, standing: Standing) -> None:
+        """Tell how it stands, every few seconds."""
 
 
 class Quietly:

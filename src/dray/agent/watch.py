@@ -9,6 +9,7 @@ from dray.agent.agent import Agent, Summary
 from dray.agent.bell import Bell, Silence
 from dray.agent.feed import Feed
 from dray.agent.journal import Journal
+from dray.agent.leave import After, Leaver, recover
 from dray.agent.ledger import Ledger
 from dray.agent.listen import choose
 from dray.agent.look import Looker
@@ -20,6 +21,7 @@ from dray.model.filters import Filters
 from dray.model.manner import PLAIN, Manner
 from dray.model.settle import Policy
 from dray.moving.writers import is_local
+from dray.threads import in_thread
 
 KEPT = 90 * 86400.0
 """Seconds for which the rows of files that are gone are kept."""
@@ -30,7 +32,11 @@ AWAY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class HotDirectory:
-    """What is watched and how: files arrive below ``prefix``, ``rescan`` is in seconds, ``host`` names this machine."""
+    """What is watched and how.
+
+    Files arrive below ``prefix``, ``rescan`` is in seconds, ``host`` names this machine, ``after`` says what becomes of
+    delivered files here, if anything.
+    """
 
     root: str
     journal: Path
@@ -40,6 +46,7 @@ class HotDirectory:
     prefix: str = ""
     rescan: float = 60.0
     manner: Manner = PLAIN
+    after: After | None = None
 
     def looker(self, root: Root, clock: Clock) -> Looker:
         """Return what decides about the names below the open directory."""
@@ -72,12 +79,23 @@ async def watch(
         while not stop.is_set():
             try:
                 with hot.opened() as root, closing(_bell(root, hot, show, feed)) as bell:
-                    agent = Agent(hot.looker(root, clock), ledger, bell, show, feed)
+                    looker = hot.looker(root, clock)
+                    agent = Agent(looker, ledger, bell, show, feed, await _leaver(hot, looker, ledger))
                     await agent.forever(lane, hot.host, hot.rescan, stop)
             except NotFound as error:
                 show.waiting(str(error))
                 await first(stop.wait(), timeout=AWAY)
         return Summary(tuple(await ledger.run(Journal.tallies)))
+
+
+async def _leaver(hot: HotDirectory, looker: Looker, ledger: Ledger) -> Leaver | None:
+    """Return what takes delivered files out, after giving back what an earlier run left hidden."""
+    await ledger.run(lambda journal: recover(journal, looker.root))
+    if hot.after is None:
+        return None
+    leaver = Leaver(ledger, looker, hot.after)
+    await in_thread(None, leaver.check)
+    return leaver
 
 
 def _bell(root: Root, hot: HotDirectory, show: Show, feed: Feed | None) -> Bell:
@@ -86,5 +104,5 @@ def _bell(root: Root, hot: HotDirectory, show: Show, feed: Feed | None) -> Bell:
 
 def begin(journal: Journal, hot: HotDirectory, clock: Clock) -> None:
     """Take up what an earlier run left."""
-    journal.prepare(hot.manner, leaving=False)
+    journal.prepare(hot.manner, leaving=hot.after is not None)
     journal.begin(clock.monotonic(), clock.wall(), clock.wall() - KEPT)

@@ -6,6 +6,7 @@ from types import TracebackType
 import msgspec
 
 from dray.agent.agent import Summary
+from dray.agent.journal import Standing
 from dray.cli import format
 from dray.cli.context import App
 from dray.cli.display import Column
@@ -89,6 +90,12 @@ class Foreground:
     def say(self, text: str) -> None:
         """Tell something in words."""
         self._app.display.note(text)
+
+    def watching(self) -> None:
+        """See ``Show``: nothing is shown of it."""
+
+    def stands(self, standing: Standing) -> None:
+        """See ``Show``: nothing is shown of it."""
 
     def phase(self, path: RemotePath, phase: Phase) -> None:
         """Pass it on."""

@@ -30,6 +30,19 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Look after hot directories",
+        (
+            Entry("start", "start:command", "Start the agent in the background, or hot directories that were stopped."),
+            Entry("stop", "stop:command", "Stop the agent, or single hot directories, and keep them stopped."),
+            Entry("restart", "restart:command", "Stop and start the agent, or single hot directories."),
+            Entry("pause", "pause:pause", "Let hot directories rest, for a time or until they are resumed."),
+            Entry("resume", "pause:resume", "End the pause of hot directories."),
+            Entry("sanity", "sanity:command", "Mend the agent: start it when it died, restart it when it hangs."),
+            Entry("log", "log:command", "Show what the agent wrote into its log."),
+            Entry("service", "service:command", "Run the agent as a service of systemd."),
+        ),
+    ),
+    Section(
         "Look and prove",
         (
             Entry("ls", "ls:command", "List datasets, or the files of one."),

@@ -17,7 +17,7 @@ from dray.errors import NotFound, UsageError
 SHORT_NAMES = {"DRAY_URL": "client.url"}
 """Environment names beside ``DRAY_<SECTION>_<KEY>``."""
 
-NOT_SETTINGS = {"DRAY_TOKEN", "DRAY_CONFIG"}
+NOT_SETTINGS = {"DRAY_TOKEN", "DRAY_CONFIG", "DRAY_AGENT"}
 """Environment names that are read elsewhere."""
 
 

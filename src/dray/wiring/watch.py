@@ -24,7 +24,7 @@ VERDICT = 3600.0
 """Seconds that a server may take to read a batch again; later it is asked anew."""
 
 
-def journal_of(root: str, place: Place | Elsewhere) -> Path:
+def journal_of(root: str, place: Place | Elsewhere | str) -> Path:
     """Return the file of the journal of a directory (its real path) and where it goes."""
     name = hashlib.sha256(f"{root}\0{place}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return paths.user_state_dir() / "hot" / f"{name}.sqlite"

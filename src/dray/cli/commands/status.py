@@ -4,18 +4,20 @@ from collections.abc import Iterator
 
 import click
 
-from dray.cli import format
+from dray.cli import format, hot_status
 from dray.cli.command import define
 from dray.cli.context import App
 from dray.cli.display import Column
+from dray.cli.exits import OK
 from dray.cli.interrupt import Stop
 from dray.cli.reach import reach
 from dray.client.api import Api
+from dray.clock import SystemClock
 from dray.config.parse import parse_duration
-from dray.errors import Temporary
+from dray.errors import NotFound, Temporary
 from dray.model.views import QueueStatus, ServerStatus, StoreStatus
 
-OUTPUT = {"status": ServerStatus}
+OUTPUT = {"status": ServerStatus, **hot_status.OUTPUT}
 LITTLE = 0.05
 """Share of a store below which its free space is called little."""
 
@@ -25,19 +27,33 @@ CLEAR = "\x1b[H\x1b[2J"
 @define(
     "status",
     examples=(
-        "dray status                         # the server of the settings",
-        "dray status http://127.0.0.1:8080   # another one",
+        "dray status                         # the hot directories of the settings; without any, the server",
+        "dray status lab                     # one of them",
+        "dray status http://127.0.0.1:8080   # a server",
         "dray status --watch                 # live, until Ctrl-C",
         "dray status --json",
     ),
 )
-@click.argument("where", required=False, metavar="[URL]")
+@click.argument("where", nargs=-1, metavar="[NAME]...|[URL]")
 @click.option("-w", "--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
 @click.option("--every", default="2s", metavar="TIME", show_default=True, help="How often, with --watch.")
-def command(app: App, where: str | None, watch: bool, every: str) -> None:
-    """Show the server, its stores, uploads and queue, and why something waits."""
+def command(app: App, where: tuple[str, ...], watch: bool, every: str) -> int:
+    """Show hot directories with their agent, or a server with its queue, and why something waits.
+
+    Of hot directories: state, senders at work of those wanted, what is queued, what is tried again and when, rates of
+    the last minute, how long files took from their last change here to being verified there (the last one, the mean
+    and the most of 1,000), the last file, and the most pressing trouble. Exit code 11: something of it needs a look.
+    """
     pause = parse_duration(every)
-    app.run(lambda stop: _follow(app, where, stop, pause) if watch else _once(app, where), resume=None)
+    hot = app.settings.hot
+    if all(name in hot for name in where) and (where or hot) and not app.choices.url:
+        clock = SystemClock()
+        return hot_status.follow(app, where, clock, pause, CLEAR) if watch else hot_status.show(app, where, clock)
+    if len(where) > 1:
+        raise NotFound("no such hot directories", item=" ".join(where), hint=f"there are: {', '.join(hot) or 'none'}")
+    url = where[0] if where else None
+    app.run(lambda stop: _follow(app, url, stop, pause) if watch else _once(app, url), resume=None)
+    return OK
 
 
 async def _once(app: App, where: str | None) -> None:

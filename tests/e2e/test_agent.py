@@ -1,0 +1,201 @@
+"""The agent as its owner uses it: started, asked, paused, killed, mended and stopped, and every file arrives once."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_cli import check_shape
+from tests.servers.dray import DRAY, clean_environment
+
+PATIENCE = 60.0
+
+
+class Owner:
+    """Somebody with hot directories of their own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = clean_environment(home, {})
+        self.settings = Path(json.loads(self.run("config", "path", "--json").stdout)["items"][1]["path"])
+        self.settings.parent.mkdir(parents=True, exist_ok=True)
+        self.configure("lab")
+
+    def configure(self, *names: str, more: str = "") -> None:
+        """Write the settings: three lines a hot directory."""
+        text = ""
+        for name in names:
+            (self.home / name).mkdir(exist_ok=True)
+            text += f'[hot.{name}]\npath = "{self.home}/{name}"\nto = "file://{self.home}/{name}.there"\n{more}\n'
+        part = self.settings.with_suffix(".part")
+        part.write_text(text)
+        part.replace(self.settings)
+
+    def run(self, *args: str, code: int | None = 0) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run([DRAY, *args], env=self.env, cwd=self.home, capture_output=True, text=True, check=False)
+        assert code in (None, done.returncode), f"dray {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def status(self) -> dict[str, Any]:
+        """Return the document of `dray status`, checked against its published shape."""
+        document: dict[str, Any] = json.loads(self.run("status", "--json", code=None).stdout)
+        for one in document["items"]:
+            check_shape("hot.status", one)
+        check_shape("hot.status.summary", document["data"])
+        return document
+
+    def state(self, name: str = "lab") -> str:
+        return str(next(one["state"] for one in self.status()["items"] if one["name"] == name))
+
+    @property
+    def pid(self) -> int:
+        return int(self.status()["data"]["pid"])
+
+    def drop(self, count: int, name: str = "lab", prefix: str = "f") -> None:
+        for index in range(count):
+            (self.home / name / f"{prefix}{index}").write_bytes(b"%d" % index)
+
+    def arrived(self, name: str = "lab") -> dict[str, bytes]:
+        there = self.home / f"{name}.there"
+        return {path.name: path.read_bytes() for path in there.glob("*") if path.is_file()}
+
+    def complete(self, count: int, name: str = "lab") -> None:
+        until(lambda: len(self.arrived(name)) == count)
+        assert self.arrived(name) == {path.name: path.read_bytes() for path in (self.home / name).iterdir()}
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Owner]:
+    made = Owner(tmp_path)
+    yield made
+    made.run("stop", "--timeout", "5s", code=None)
+
+
+def test_three_lines_and_a_start_send_what_is_dropped_and_status_tells_of_it(owner: Owner) -> None:
+    assert owner.state() == "ended"
+    owner.run("start")
+    owner.drop(3)
+    owner.complete(3)
+    until(lambda: owner.status()["items"][0]["sent"] == 3)
+    found = owner.status()
+    (one,) = found["items"]
+    assert (one["queued"], one["trouble"], one["retrying"]) == (0, 0, None)
+    assert one["lag"]["max"] >= one["lag"]["mean"] > 0
+    assert one["last_file"] in ("f0", "f1", "f2")
+    assert found["data"]["running"] is found["data"]["wanted"] is True
+    assert "delivered f0, 1 bytes, sha256:" in owner.run("log", "lab").stdout
+    assert owner.run("start", "--foreground", code=5).stderr.count("an agent is running already") == 1
+    owner.run("stop")
+    assert owner.status()["data"]["running"] is False
+    assert owner.run("stop").stderr.count("no agent was running") == 1
+
+
+def test_a_killed_agent_is_started_by_sanity_and_goes_on_where_it_was(owner: Owner) -> None:
+    owner.run("start")
+    owner.drop(300)
+    first = owner.pid
+    os.kill(first, signal.SIGKILL)
+    owner.drop(300, prefix="g")
+    until(lambda: not owner.status()["data"]["running"])
+    assert owner.run("status", code=5)
+    assert json.loads(owner.run("sanity", "--json").stdout)["data"]["agent"] == "started"
+    assert owner.pid != first
+    owner.complete(600)
+    assert json.loads(owner.run("sanity", "--json").stdout)["data"]["agent"] == "fine"
+    owner.run("stop")
+    assert json.loads(owner.run("sanity", "--json").stdout)["data"]["agent"] == "not wanted"
+
+
+def test_a_stop_within_a_second_of_a_drop_of_2000_files_loses_none(owner: Owner) -> None:
+    owner.run("start")
+    owner.drop(2000)
+    owner.run("stop")
+    assert len(owner.arrived()) < 2000
+    owner.run("start")
+    owner.complete(2000)
+
+
+def test_a_pause_outlasts_a_restart_and_ends_when_it_is_told_to(owner: Owner) -> None:
+    owner.run("start")
+    owner.run("pause", "--for", "2h", "lab")
+    assert owner.state() == "paused"
+    owner.drop(2)
+    owner.run("restart")
+    assert owner.state() == "paused"
+    assert owner.status()["items"][0]["until"] > time.time() + 7000
+    assert owner.arrived() == {}
+    owner.run("resume")
+    owner.complete(2)
+
+
+def test_changed_settings_are_taken_while_it_runs_and_wrong_ones_are_not(owner: Owner) -> None:
+    owner.run("start")
+    pid = owner.pid
+    owner.configure("lab", "other")
+    owner.drop(1, "other")
+    owner.complete(1, "other")
+    good = owner.settings.read_text()
+    owner.settings.write_text(f"{good}senders = 0\n")
+    until(lambda: "hot.other.senders = 0" in next(owner.home.rglob("agent.log")).read_text())
+    owner.settings.write_text(good)
+    owner.drop(1)
+    owner.complete(1)
+    assert owner.pid == pid
+
+
+def test_a_hot_directory_that_is_stopped_stays_stopped_and_the_others_go_on(owner: Owner) -> None:
+    owner.configure("lab", "other")
+    owner.run("start")
+    owner.run("stop", "other")
+    owner.drop(1)
+    owner.drop(1, "other")
+    owner.complete(1)
+    owner.run("restart")
+    assert (owner.state("other"), owner.arrived("other")) == ("stopped", {})
+    owner.run("start", "other")
+    owner.complete(1, "other")
+
+
+def test_what_cannot_be_watched_is_told_and_watched_once_it_can_be(owner: Owner) -> None:
+    (owner.home / "lab").rmdir()
+    owner.run("start")
+    assert owner.state() in ("broken", "waiting")
+    owner.run("status", code=11)
+    (owner.home / "lab").mkdir()
+    owner.drop(1)
+    owner.complete(1)
+
+
+def test_a_number_that_belongs_to_somebody_else_by_now_is_never_signalled(owner: Owner) -> None:
+    owner.run("start")
+    record = next(owner.home.rglob("agent.json"))
+    pid = owner.pid
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        told = json.loads(record.read_text())
+        record.write_text(json.dumps({**told, "pid": bystander.pid}))
+        owner.run("stop", "--timeout", "1s", code=None)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not owner.status()["data"]["running"])
+
+
+def test_a_name_that_is_not_configured_is_refused_with_those_that_are(owner: Owner) -> None:
+    for command in ("start", "stop", "restart", "pause", "resume", "log"):
+        assert "there are: lab" in owner.run(command, "labb", code=3).stderr
