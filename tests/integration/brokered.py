@@ -13,6 +13,7 @@ from dray.agent.send import Lane
 from dray.agent.watch import watch
 from dray.config.settings import Broker as Section
 from dray.messaging.v03 import Post, decode
+from dray.transports.base import Transport
 from dray.transports.posix import Posix
 from dray.wiring.broker import Brokered, ends
 from tests.integration.hot import PATIENCE, Hot, Wrapped
@@ -59,6 +60,7 @@ class Station:
     section: Section
     to: str
     store: Path | None = None
+    place: Transport | None = None
 
     def brokered(self) -> Brokered:
         return Brokered("lab", str(self.root), self.to, self.hot.journal, self.hot.base.name, self.section)
@@ -66,8 +68,8 @@ class Station:
     async def run(self, stop: asyncio.Event) -> None:
         hot, told = self.hot, self.hot.told
         async with ends(self.brokered(), hot.clock, told.say) as found:
-            place = found.destination or Wrapped(Posix(self.store or hot.store), hot.wrap)
-            lane = Lane(place, hot.parallel, announce=found.announce)
+            place = found.destination or self.place or Posix(self.store or hot.store)
+            lane = Lane(Wrapped(place, hot.wrap), hot.parallel, announce=found.announce)
             directory = replace(hot.directory(), root=str(self.root), host=hot.base.name)
             await watch(directory, lane, told, stop, hot.clock, found.feed)
 
