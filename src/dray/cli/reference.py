@@ -22,7 +22,7 @@ from dray.cli.meter import Reading
 from dray.cli.table import SECTIONS, Entry
 from dray.config import load as loading
 from dray.config import named
-from dray.config.settings import Settings
+from dray.config.settings import Broker, Settings
 
 MADE = "<!-- Made by python -m dray.cli.reference; change the code, not this page. -->"
 
@@ -109,6 +109,8 @@ def settings_page() -> Iterator[str]:
         yield from (_setting(f"{name}.{field.name}") for field in msgspec.structs.fields(section))
     yield from HOT.splitlines()
     yield from map(_hot_setting, named.keys().values())
+    yield from BROKER.splitlines()
+    yield from map(_hot_setting, msgspec.structs.fields(Broker))
 
 
 LAYERS = """
@@ -137,6 +139,17 @@ environment. Three lines do:
 path = "~/to_cluster"
 to = "sftp://cluster/from_lab"
 ```
+
+| setting | default | meaning |
+|---|---|---|
+"""
+
+
+BROKER = """
+## [hot.NAME.broker]
+
+Where a hot directory is told of files by a message broker, or tells it of files, as Sarracenia does; see
+[howto/broker.md](howto/broker.md).
 
 | setting | default | meaning |
 |---|---|---|

@@ -39,6 +39,7 @@ SECTIONS = (
             Entry("resume", "pause:resume", "End the pause of hot directories."),
             Entry("sanity", "sanity:command", "Mend the agent: start it when it died, restart it when it hangs."),
             Entry("log", "log:command", "Show what the agent wrote into its log."),
+            Entry("declare", "declare:command", "Make the exchanges and queues that hot directories need."),
             Entry("service", "service:command", "Run the agent as a service of systemd."),
         ),
     ),

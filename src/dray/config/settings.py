@@ -142,7 +142,7 @@ class Broker(Section, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="name of the queue for that; agents that name the same one share the work. Chosen once and "
-            "kept when it is not given"
+            "kept when it is not given. An agent that only announces keeps it there for those that take"
         ),
     ] = None
     post_exchange: Annotated[

@@ -89,10 +89,19 @@ class Brokered(Value, frozen=True):
         queue, known = self.queue()
         return Binding(queue, self.settings.exchange or "", tuple(self.settings.topics) or (EVERYTHING,)), known
 
+    def posting(self) -> Topology:
+        """Return what announcements need: those that nothing else is done with wait in the queue that is named."""
+        exchange, queue = self.settings.post_exchange or "", self.settings.queue
+        bindings = (Binding(queue, exchange, (EVERYTHING,)),) if queue and self.to == BROKER else ()
+        return Topology((exchange,), bindings)
+
     def topology(self) -> Topology:
         """Return everything that this hot directory needs at the broker. Blocks."""
-        exchanges = tuple(dict.fromkeys(filter(None, (self.settings.exchange, self.settings.post_exchange))))
-        return Topology(exchanges, (self.binding()[0],) if self.settings.exchange else ())
+        posting = self.posting() if self.settings.post_exchange else Topology()
+        if not self.settings.exchange:
+            return posting
+        exchanges = tuple(dict.fromkeys((self.settings.exchange, *posting.exchanges)))
+        return Topology(exchanges, (self.binding()[0],))
 
     def _marker(self, queue: str = "") -> Path:
         digest = hashlib.sha256(queue.encode()).hexdigest()[:8] if queue else ""
@@ -121,8 +130,7 @@ async def ends(hot: Brokered, clock: Clock, say: Say) -> AsyncIterator[Ends]:
         if not hot.settings.post_exchange:
             yield Ends(feed)
             return
-        topology = Topology((hot.settings.post_exchange,))
-        publisher = await stack.enter_async_context(Publisher(broker, topology, f"dray {hot.name}"))
+        publisher = await stack.enter_async_context(Publisher(broker, hot.posting(), f"dray {hot.name}"))
         voice = Voice(hot.settings.post_exchange, hot.base_url(), hot.address.user, f"{hot.host}\0{hot.journal}")
         if hot.to == BROKER:
             yield Ends(feed, destination=Posting(publisher, voice, hot.root, clock))
