@@ -133,3 +133,10 @@ async def delete_queue(broker: RabbitMQ, name: str) -> None:
     async with await aio_pika.connect(broker.url(ADMIN)) as connection:
         channel = await connection.channel()
         await channel.queue_delete(name)
+
+
+async def waiting(broker: RabbitMQ, name: str) -> int:
+    """Return how many messages of a queue nobody was given yet."""
+    async with await aio_pika.connect(broker.url(ADMIN)) as connection:
+        queue = await (await connection.channel()).declare_queue(name, passive=True)
+        return queue.declaration_result.message_count or 0
