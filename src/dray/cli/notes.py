@@ -6,6 +6,7 @@ from types import TracebackType
 
 from dray.cli.context import App
 from dray.client.address import Place
+from dray.client.elsewhere import Elsewhere
 from dray.clock import Clock
 from dray.errors import DrayError
 from dray.model.checksum import Checksum
@@ -37,8 +38,10 @@ class Notes:
         if self.known:
             self.known.close()
 
-    async def sent(self, trees: Sequence[Tree], place: Place) -> None:
-        """Note where the trees are being sent."""
+    async def sent(self, trees: Sequence[Tree], place: Place | Elsewhere) -> None:
+        """Note where the trees are being sent; places that `dray safe` cannot ask are left out."""
+        if not isinstance(place, Place):
+            return
         now = self._clock.wall()
         found = [Sent(local, place.server, place.dataset, path, now) for tree in trees for local, path in _locals(tree)]
         await self._try(lambda known: known.remember(found))

@@ -39,6 +39,12 @@ class FilePlace(Value, frozen=True):
     """A directory of this machine."""
 
     path: str
+    folder: bool = False
+
+    @property
+    def server(self) -> str:
+        """Return what stands before the path in an address."""
+        return FILE
 
     def __str__(self) -> str:
         return FILE + quote(self.path, safe=_SAFE, errors="surrogateescape")
@@ -81,7 +87,8 @@ def _file(text: str) -> FilePlace:
     path = text[len(FILE) :].removeprefix("localhost")
     if not path.startswith("/"):
         raise UsageError("not an absolute path", item=printable(text), hint="write file:///directory")
-    return FilePlace(_decoded(path))
+    decoded = _decoded(path)
+    return FilePlace(decoded.rstrip("/") or "/", decoded.endswith("/"))
 
 
 def _split(authority: str, text: str) -> tuple[str, int]:

@@ -1,24 +1,29 @@
 """Places that are no Dray server, opened by their address: accounts behind ssh, directories of this machine."""
 
+import posixpath
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from dray.client.elsewhere import Elsewhere, FilePlace, SftpPlace
 from dray.client.rate import Rate
 from dray.clock import Clock
 from dray.config.settings import Ssh
-from dray.errors import DrayError
+from dray.errors import DrayError, NotFound
 from dray.model.retry import Persistence
 from dray.model.values import Limits
 from dray.transports.base import Session, Transport
 from dray.transports.posix import Posix
-from dray.transports.sftp.session import Sftp
+from dray.transports.proved import Proved
+from dray.transports.sftp.session import Sftp, SftpSession
 from dray.transports.sftp.settings import SftpSettings
-from dray.transports.wrappers import Retrying, Throttled
+from dray.transports.wrappers import Retrying, Throttled, Wrapper
 from dray.wiring.client import Options, Waiting
 
-__all__ = ["open_place", "transport"]
+__all__ = ["Opened", "open_place", "reading", "transport"]
 
 LONGEST = 8.0
 """Seconds between two tries, so that work goes on soon after the other side is back."""
@@ -62,6 +67,43 @@ def sftp_settings(place: SftpPlace, ssh: Ssh, limits: Limits, *, keep_older: boo
 
 def _mode(text: str | None) -> int | None:
     return int(text, 8) if text else None
+
+
+class Opened(NamedTuple):
+    """A place to read from, which knows the digests of its files (``plain``: does not).
+
+    ``name`` is what a copy of its folder is called; empty for a single file, or where its contents are wanted.
+    """
+
+    session: Session
+    plain: Session
+    name: str
+
+
+@asynccontextmanager
+async def reading(
+    place: Elsewhere, options: Options, ssh: Ssh, clock: Clock, waiting: Waiting, rate: Rate | None = None
+) -> AsyncIterator[Opened]:
+    """Open a place, or a single file, to be read; NotFound where there is no such directory of this machine."""
+    patient = Patient(_readable(place, options, ssh), options, clock, waiting, rate)
+    async with patient.connect() as session:
+        inner: object = session
+        while isinstance(inner, Wrapper):
+            inner = inner.inner
+        single = isinstance(inner, SftpSession) and inner.is_file
+        name = "" if place.folder or single else posixpath.basename(place.path)
+        yield Opened(Proved(session), session, "" if name in (".", "..") else name)
+
+
+def _readable(place: Elsewhere, options: Options, ssh: Ssh) -> Transport:
+    if isinstance(place, FilePlace):
+        if not Path(place.path).is_dir():
+            raise NotFound("there is no such directory", item=place.path)
+        return transport(place, options, ssh)
+    settings = sftp_settings(place, ssh, Limits(in_flight=options.parallel))
+    # What is fetched is to be compared with something.
+    verify = "auto" if settings.verify == "size" else settings.verify
+    return Sftp(msgspec.structs.replace(settings, single=True, verify=verify, durable=False))
 
 
 class Patient:

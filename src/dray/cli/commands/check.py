@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from dray.cli import exits
-from dray.cli.carry import Common
+from dray.cli.carry import Common, Line
 from dray.cli.command import define
 from dray.cli.context import App
 from dray.cli.display import Listing
@@ -16,6 +16,7 @@ from dray.cli.interrupt import Stop
 from dray.cli.notes import Notes
 from dray.cli.reach import reach
 from dray.client.address import Place
+from dray.client.elsewhere import Elsewhere, is_elsewhere
 from dray.clock import SystemClock
 from dray.fs import Root
 from dray.model.filters import Filters
@@ -25,7 +26,6 @@ from dray.moving.reread import Reader
 from dray.moving.walk import Tree, Walk, trees
 from dray.threads import in_thread
 from dray.transports.base import Session
-from dray.wiring import client as wiring
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -53,11 +53,12 @@ class Wanted(Common, frozen=True, kw_only=True):
     examples=(
         "dray check run7 http://127.0.0.1:8080/beamtime      # compares with beamtime/run7, if there is one",
         "dray check run7/ beamtime --different               # the contents with the dataset, differences only",
+        "dray check run7 sftp://hpfx/data                    # with an account behind ssh",
         'dray check run7/ beamtime --filter "- tmp/**" --json',
     ),
 )
 @click.argument("local", metavar="PATH")
-@click.argument("where", metavar="URL/DATASET[/PATH]")
+@click.argument("where", metavar="URL/DATASET[/PATH]|sftp://HOST/PATH")
 @click.option("--filter", "filters", multiple=True, metavar="RULE", help='Ordered rules: "+ *.h5", "- tmp/**".')
 @click.option("-d", "--different", is_flag=True, help="Leave out what is the same.")
 def command(app: App, **given: Any) -> int:
@@ -76,15 +77,17 @@ def command(app: App, **given: Any) -> int:
 async def _check(app: App, wanted: Wanted, stop: Stop) -> Summary:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        there = await stack.enter_async_context(reach(app, wanted.where))
-        place = there.dataset()
-        await there.api.dataset(place.dataset)  # an unknown one is an error, an empty one is not
         notes = stack.enter_context(Notes(app, clock))
         listing = stack.enter_context(app.display.listing("compared", ()))
         progress = stack.enter_context(app.progress("check"))
-        opened = wiring.dataset(there.api, place, wanted.options(app), clock, progress)
-        session = await stack.enter_async_context(opened)
-        tree = await _tree(wanted.local, place, session)
+        there = Line(app, wanted.options(app), clock, progress)
+        if is_elsewhere(wanted.where):
+            _, place, session, _ = await stack.enter_async_context(there.elsewhere(wanted.where, "check"))
+        else:
+            server = await stack.enter_async_context(reach(app, wanted.where))
+            await server.api.dataset(server.dataset().dataset)  # an unknown one is an error, an empty one is not
+            _, place, session, _ = await stack.enter_async_context(there.dataset(server))
+        tree = await _tree(wanted.local, place.path if isinstance(place, Place) else "", session)
         root = stack.enter_context(Root(tree.root))
         here = Here(root, Reader(root, notes.known, clock, progress, stop.event))
         walk = Walk(Filters.parse(wanted.filters), clock.wall())
@@ -92,20 +95,26 @@ async def _check(app: App, wanted: Wanted, stop: Stop) -> Summary:
         async with aclosing(Comparison(tree, walk, session, here, progress.expect).run()) as compared:
             async for one in compared:
                 show.add(one)
-        where = Place(place.server, place.dataset, tree.prefix)
-        summary = Summary(set(show.symbols) <= {"="}, str(where), dict(show.symbols))
+        summary = Summary(set(show.symbols) <= {"="}, _where(place, tree), dict(show.symbols))
         listing.summary(summary)
         return summary
 
 
-async def _tree(local: str, place: Place, session: Session) -> Tree:
+def _where(place: Place | Elsewhere, tree: Tree) -> str:
+    """Return the address of what was compared."""
+    if isinstance(place, Place):
+        return str(Place(place.server, place.dataset, tree.prefix))
+    return f"{place}/{tree.prefix}" if tree.prefix else str(place)
+
+
+async def _tree(local: str, path: str, session: Session) -> Tree:
     """Return what is compared: a folder with its own name at the place where that is there, else its contents."""
-    (tree,) = await in_thread(None, trees, (local,), place.path)
-    if tree.names is not None or tree.prefix == place.path:
+    (tree,) = await in_thread(None, trees, (local,), path)
+    if tree.names is not None or tree.prefix == path:
         return tree
     async for _ in session.list(tree.prefix):
         return tree
-    return Tree(tree.root, place.path)
+    return Tree(tree.root, path)
 
 
 class Show:

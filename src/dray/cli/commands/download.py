@@ -12,6 +12,7 @@ from dray.cli.carry import Carried, Common, carrying, moving_options
 from dray.cli.command import define
 from dray.cli.context import App
 from dray.cli.interrupt import Stop
+from dray.client.address import Place
 from dray.fs import Root
 from dray.model.filters import Filters
 from dray.moving.fetch import Fetch, Request
@@ -36,10 +37,11 @@ class Wanted(Common, frozen=True, kw_only=True):
         "dray download http://127.0.0.1:8080/beamtime ./beamtime      # the whole dataset",
         "dray download beamtime/run7 .                                # becomes ./run7/...",
         "dray download beamtime/run7/ ./here                          # its contents, without the folder's name",
+        "dray download sftp://hpfx/data/run7 .                        # from an account behind ssh, becomes ./run7/...",
         "dray download beamtime/run7/scan.h5 . --on-exists replace    # one file, over whatever is there",
     ),
 )
-@click.argument("where", metavar="URL/DATASET[/PATH]")
+@click.argument("where", metavar="URL/DATASET[/PATH]|sftp://HOST/PATH")
 @click.argument("directory", default=".", metavar="[DIR]")
 @moving_options
 @click.option(
@@ -47,7 +49,7 @@ class Wanted(Common, frozen=True, kw_only=True):
     help="What to do where a file with other content is: leave it and say so, or replace it.",
 )  # fmt: skip
 def command(app: App, **given: Any) -> int:
-    """Fetch a dataset or files of it, verified before they get their names.
+    """Fetch a dataset or files of it, or of an account behind ssh, verified before they get their names.
 
     A file that is there already with the same content is not fetched again, one with other content is not touched.
     Run it again after a crash or a broken network: it goes on from the last durable byte.
@@ -62,9 +64,11 @@ def command(app: App, **given: Any) -> int:
 async def _download(app: App, wanted: Wanted, stop: Stop) -> tally.Tally:
     options = wanted.options(app)
     async with carrying(app, wanted.where, "download", wanted, options) as carried:
-        await carried.api.dataset(carried.place.dataset)  # an unknown one is an error, an empty one is not
+        if carried.api is not None and isinstance(carried.place, Place):
+            await carried.api.dataset(carried.place.dataset)  # an unknown one is an error, an empty one is not
+        wanted = msgspec.structs.replace(wanted, directory=os.path.join(wanted.directory, carried.name))
         request = Request(
-            path=carried.place.path,
+            path=carried.path,
             contents=carried.place.folder,
             rules=Filters.parse(wanted.filters),
             on_exists=wanted.on_exists,

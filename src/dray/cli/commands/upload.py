@@ -14,6 +14,7 @@ from dray.cli.command import define
 from dray.cli.context import App
 from dray.cli.interrupt import Stop
 from dray.client.address import is_address
+from dray.client.elsewhere import is_elsewhere
 from dray.errors import UsageError
 from dray.model.filters import Filters
 from dray.model.values import OnExists
@@ -22,7 +23,7 @@ from dray.moving.walk import trees
 from dray.threads import in_thread
 
 OUTPUT = carry.OUTPUT
-FORM = "write: dray upload PATH... URL/DATASET[/PATH]"
+FORM = "write: dray upload PATH... URL/DATASET[/PATH], or sftp://HOST/PATH"
 
 
 class Wanted(Common, frozen=True, kw_only=True):
@@ -40,10 +41,11 @@ class Wanted(Common, frozen=True, kw_only=True):
         "dray upload run7 http://127.0.0.1:8080/beamtime           # becomes beamtime/run7/...",
         "dray upload run7/ http://127.0.0.1:8080/beamtime          # its contents, without the folder's name",
         'dray upload run7/ beamtime/raw --filter "+ *.h5" --filter "- **"',
+        "dray upload run7 sftp://hpfx/data                         # an account behind ssh, becomes ~/data/run7/...",
         "dray upload scan.h5 beamtime --json                       # every file with its checksum, as JSON",
     ),
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH... URL/DATASET[/PATH]")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH... URL/DATASET[/PATH]|sftp://HOST/PATH")
 @moving_options
 @click.option(
     "--on-exists", type=click.Choice(["version", "fail", "replace"]), default="version", show_default=True,
@@ -56,10 +58,12 @@ def command(app: App, **given: Any) -> int:
 
     DIR keeps its name, DIR/ means its contents. What was sent before is not sent again; new content of a known path
     becomes a new version. Run it again after a crash or a broken network: it goes on from the last durable byte.
+    sftp://HOST/PATH is a directory behind ssh, seen from the login directory (sftp://HOST//PATH: from the root); there
+    older content is kept below .dray/versions, unless --on-exists says replace.
     """
     wanted = msgspec.convert(given, Wanted)
     *paths, to = wanted.paths
-    if not paths or (os.path.isfile(to) and not is_address(to)):
+    if not paths or (os.path.isfile(to) and not is_address(to) and not is_elsewhere(to)):
         raise UsageError("it does not say where to", item=to, hint=FORM)
     audience = app.run(lambda stop: _upload(app, wanted, (tuple(paths), to), stop))
     summary = audience.summary()
@@ -70,9 +74,10 @@ def command(app: App, **given: Any) -> int:
 async def _upload(app: App, wanted: Wanted, line: tuple[tuple[str, ...], str], stop: Stop) -> tally.Tally:
     paths, to = line
     options = wanted.options(app, wait=not wanted.no_wait, create=not wanted.no_create)
+    options = msgspec.structs.replace(options, keep_older=wanted.on_exists == "version")
     async with carrying(app, to, "upload", wanted, options) as carried:
         delivery = Delivery(
-            trees=tuple(await in_thread(None, trees, paths, carried.place.path)),
+            trees=tuple(await in_thread(None, trees, paths, carried.path)),
             rules=Filters.parse(wanted.filters),
             host=platform.node(),
             now=carried.clock.wall(),

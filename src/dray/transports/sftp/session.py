@@ -24,6 +24,7 @@ from dray.transports.sftp import scripts, ssh
 from dray.transports.sftp.arriving import Arriving
 from dray.transports.sftp.changing import Changing
 from dray.transports.sftp.connection import Script
+from dray.transports.sftp.layout import encoded
 from dray.transports.sftp.prover import Found, Prover
 from dray.transports.sftp.settings import SftpSettings
 from dray.transports.sftp.site import Site
@@ -85,7 +86,7 @@ class SftpSession:
 
     async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
         """Yield what is below a folder (``prefix``), in path order; links and Dray's own files are no entries."""
-        files, folders = await self._run(self._site.do, self._site.final.scan(prefix))
+        files, folders = await self._run(self._scan, prefix)
         found: dict[str, Entry | None] = {entry.path: entry for entry in files}
         found.update({f"{folder}/": None for folder in folders})
         for path in sorted(found):
@@ -95,6 +96,17 @@ class SftpSession:
             else:
                 async for below in self.list(path[:-1]):
                     yield below
+
+    def _scan(self, prefix: str) -> tuple[Sequence[Entry], Sequence[str]]:
+        files, folders = self._site.do(self._site.final.scan(prefix))
+        if not self._site.file or prefix:
+            return files, folders
+        return [entry for entry in files if encoded(entry.path) == self._site.file], ()
+
+    @property
+    def is_file(self) -> bool:
+        """Say whether the place is a single file (``SftpSettings.single``)."""
+        return bool(self._site.file)
 
     async def stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
         """Begin or resume; the ref holds all of the landing, so that it is good in any other session."""

@@ -17,6 +17,7 @@ class SftpSettings(Value, frozen=True):
     ``durable`` says whether anything is flushed to the disks there. ``keep_older`` keeps content that is published
     over; without it ``version`` means ``replace``. New files and folders get ``file_mode`` and ``folder_mode``, where
     given, else what the umask there leaves. ``stall`` is how many seconds an answer may take.
+    ``single`` is for reading: the path has to be there, and where it leads to a file, the place has this file alone.
     """
 
     host: str
@@ -30,6 +31,7 @@ class SftpSettings(Value, frozen=True):
     file_mode: int | None = None
     folder_mode: int | None = None
     stall: float = 300.0
+    single: bool = False
     limits: Limits = Limits()
 
     @property

@@ -1,10 +1,12 @@
 """An account behind ssh that is in use: its connections, its shell, and what it can do. Calls block."""
 
 import contextlib
+import posixpath
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from dray.errors import DrayError, Refused, Unreachable
+from dray.errors import DrayError, NotFound, Refused, Unreachable
+from dray.model.names import printable
 from dray.model.values import Level
 from dray.transports.sftp import scripts, wire
 from dray.transports.sftp.arriving import Arriving
@@ -22,7 +24,10 @@ class NoShell(Refused):
 
 
 class Site:
-    """Connects when it is made, so that it is known at once whether that is possible. Any thread may use it."""
+    """Connects when it is made, so that it is known at once whether that is possible. Any thread may use it.
+
+    ``file`` is the name of the only file of the place, where it was to be a single one and is.
+    """
 
     def __init__(self, settings: SftpSettings, command: Sequence[str]) -> None:
         self.settings = settings
@@ -32,11 +37,15 @@ class Site:
         self._lock = threading.Lock()
         self._no_shell = settings.verify in ("read", "size")
         self._prepared = self._warm = False
-        with self._pool.lent() as connection:
-            self.powers = connection.powers
-            login = connection.do(_login())
-            self._syncs_folders = self.syncs and connection.do(scripts.sync_folder(login))
-        self.layout = Layout(joined(login, encoded(settings.path)))
+        try:
+            with self._pool.lent() as connection:
+                self.powers = connection.powers
+                login, top, self.file = connection.do(_place(settings))
+                self._syncs_folders = self.syncs and connection.do(scripts.sync_folder(login))
+        except BaseException:
+            self.close()
+            raise
+        self.layout = Layout(top)
         self.final = Final(self.layout, self.powers, settings.keep_older, self.syncs, settings.folder_mode)
 
     def close(self) -> None:
@@ -170,7 +179,16 @@ class Site:
         return self.settings.durable and self._with_shell(sync) is True
 
 
-def _login() -> Script[bytes]:
-    """Return the full path of the login directory."""
+def _place(settings: SftpSettings) -> Script[tuple[bytes, bytes, bytes]]:
+    """Return login directory and destination, which need not be there yet, and the name of a single file."""
     (reply,) = yield [wire.real_path(b".")]
-    return wire.names_of(wire.check(reply, "find the login directory"))[0][0]
+    login = wire.names_of(wire.check(reply, "find the login directory"))[0][0]
+    top = joined(login, encoded(settings.path))
+    if not settings.single:
+        return login, top, b""
+    (reply,) = yield [wire.stat(top)]
+    if reply.code == wire.NO_SUCH_FILE:
+        raise NotFound("there is no such file or directory", item=f"{settings.name}:{printable(settings.path)}")
+    if wire.attrs_of(wire.check(reply, "look at the place").body)[0].is_file:
+        return login, posixpath.dirname(top), posixpath.basename(top)
+    return login, top, b""
