@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
+
 from dray.agent.outbox import Announcement
 from dray.clock import Clock
 from dray.errors import DrayError, Unheard
@@ -22,22 +24,23 @@ TRIES = 5
 
 
 class Voice(Value, frozen=True):
-    """As whom files are announced, and where they lie: ``base_url`` ends where their paths begin.
-
-    ``journal`` tells this machine's journals apart, so that every announcement has an id of its own.
-    """
+    """As whom files are announced, and where they lie: ``base_url`` ends where their paths begin."""
 
     exchange: str
     base_url: str
     user: str
-    journal: str
 
-    def messages(self, number: int, arrived: Arrived, now: float) -> Iterator[Message]:
-        """Yield the messages that say what became of one name; the same id whenever they are made again."""
-        for index, post in enumerate(self._posts(arrived, int(now * SECOND))):
-            name = f"{self.journal}\0{number}\0{index}\0{post.path}\0{arrived.checksum}\0{arrived.mtime_ns}"
-            unique = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-            yield Message(self.exchange, topic(post.path), encode(post), unique)
+    def messages(self, arrived: Arrived, number: int, now: float) -> Iterator[Message]:
+        """Yield the messages that say what became of one name.
+
+        The id of a message is made of what it says, but for the time: when several agents find the same version
+        delivered, or one of them does so again after a crash, whoever listens can tell. What says nothing about a
+        content has its ``number`` besides, since it may come true again.
+        """
+        for post in self._posts(arrived, int(now * SECOND)):
+            timeless = encode(msgspec.structs.replace(post, posted_ns=0))
+            told = f"{self.exchange}\0{0 if post.identity else number}\0".encode() + timeless
+            yield Message(self.exchange, topic(post.path), encode(post), hashlib.sha256(told).hexdigest()[:32])
 
     def _posts(self, arrived: Arrived, now_ns: int) -> Iterator[Post]:
         """Yield the new name first; a rename is posted as a new file, for whoever does not have the old one."""
@@ -80,7 +83,7 @@ class Announcer:
     async def announce(self, batch: Sequence[Announcement]) -> None:
         """Publish everything and wait for every confirm; raises why something is not with the broker."""
         now = self._clock.wall()
-        made = [message for one in batch for message in self._voice.messages(one.number, one.arrived, now)]
+        made = [message for one in batch for message in self._voice.messages(one.arrived, one.number, now)]
         waiting = [message for message in made if message.id not in self._confirmed]
         answers = await self._publisher.publish(waiting)
         self._confirmed.update(message.id for message, answer in zip(waiting, answers, strict=True) if answer is None)

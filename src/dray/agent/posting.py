@@ -11,6 +11,7 @@ from dray.agent.announce import Voice
 from dray.clock import Clock
 from dray.errors import DrayError, Refused
 from dray.messaging.publisher import Publisher
+from dray.messaging.v03 import SECOND
 from dray.model.values import Arrived, Change, Claim, Entry, Landing, Limits, Proof, Receipt, Ref, Staged
 from dray.threads import in_thread
 from dray.transports.base import Failure, Piece, Session
@@ -103,7 +104,7 @@ class PostingSession:
     async def _announce(self, arrived: Sequence[Arrived]) -> Sequence[DrayError | None]:
         """Publish; the first failure of several messages about one name is that of the name."""
         now = self.posting.clock.wall()
-        groups = [list(self.posting.voice.messages(0, one, now)) for one in arrived]
+        groups = [list(self.posting.voice.messages(one, int(now * SECOND), now)) for one in arrived]
         answers: Iterator[DrayError | None] = iter(
             await self.posting.publisher.publish([message for group in groups for message in group])
         )

@@ -131,7 +131,7 @@ async def ends(hot: Brokered, clock: Clock, say: Say) -> AsyncIterator[Ends]:
             yield Ends(feed)
             return
         publisher = await stack.enter_async_context(Publisher(broker, hot.posting(), f"dray {hot.name}"))
-        voice = Voice(hot.settings.post_exchange, hot.base_url(), hot.address.user, f"{hot.host}\0{hot.journal}")
+        voice = Voice(hot.settings.post_exchange, hot.base_url(), hot.address.user)
         if hot.to == BROKER:
             yield Ends(feed, destination=Posting(publisher, voice, hot.root, clock))
         else:
