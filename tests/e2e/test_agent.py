@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from tests.e2e.test_cli import check_shape
 from tests.servers.dray import DRAY, clean_environment
+from tests.servers.process import find_command
 
 PATIENCE = 60.0
 
@@ -37,8 +39,10 @@ class Owner:
         part.write_text(text)
         part.replace(self.settings)
 
-    def run(self, *args: str, code: int | None = 0) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run([DRAY, *args], env=self.env, cwd=self.home, capture_output=True, text=True, check=False)
+    def run(self, *args: str, code: int | None = 0, **env: str) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [DRAY, *args], env=self.env | env, cwd=self.home, capture_output=True, text=True, check=False
+        )
         assert code in (None, done.returncode), f"dray {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -199,3 +203,88 @@ def test_a_number_that_belongs_to_somebody_else_by_now_is_never_signalled(owner:
 def test_a_name_that_is_not_configured_is_refused_with_those_that_are(owner: Owner) -> None:
     for command in ("start", "stop", "restart", "pause", "resume", "log"):
         assert "there are: lab" in owner.run(command, "labb", code=3).stderr
+
+
+def test_a_service_manager_hears_that_it_is_ready_alive_and_ending(owner: Owner) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(owner.home / "notify"))
+        manager.settimeout(PATIENCE)
+        env = {**owner.env, "NOTIFY_SOCKET": str(owner.home / "notify"), "WATCHDOG_USEC": "30000000"}
+        agent = subprocess.Popen([DRAY, "start", "--foreground"], env=env, stderr=subprocess.PIPE)
+        told = heard(manager, "READY=1")
+        assert any("1 hot directories, 0 files delivered" in one for one in told)
+        heard(manager, "WATCHDOG=1")
+        agent.send_signal(signal.SIGHUP)
+        heard(manager, "RELOADING=1")
+        heard(manager, "READY=1")
+        assert json.loads(next(owner.home.rglob("agent.json")).read_text())["service"] is True
+        agent.send_signal(signal.SIGTERM)
+        heard(manager, "STOPPING=1")
+        agent.communicate()
+        assert agent.returncode == 0
+
+
+def heard(manager: socket.socket, line: str) -> list[str]:
+    """Read what is told until this line comes."""
+    lines: list[str] = []
+    while line not in lines:
+        lines += manager.recv(4096).decode().split("\n")
+    return lines
+
+
+def test_the_unit_is_one_that_systemd_takes(owner: Owner) -> None:
+    for scope in ("--user", "--system"):
+        unit = owner.home / "dray-agent.service"
+        unit.write_text(owner.run("service", "show", scope, "--as", "root").stdout)
+        text = unit.read_text()
+        assert "Type=notify\n" in text
+        assert "Restart=always\n" in text
+        assert "start --foreground\n" in text
+        find_command("systemd-analyze", "systemd")
+        done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_unit_is_not_written_where_no_systemd_answers(owner: Owner) -> None:
+    refused = owner.run("service", "install", code=None, DBUS_SESSION_BUS_ADDRESS="unix:path=/nowhere")
+    assert refused.returncode in (3, 5)
+    assert list(owner.home.rglob("*.service")) == []
+
+
+def test_show_tells_settings_and_states_and_cleanup_forgets_them(owner: Owner) -> None:
+    owner.run("start")
+    owner.drop(2)
+    (owner.home / "lab" / "link").symlink_to("f0")
+    until(lambda: len(owner.arrived()) == 2)
+    until(lambda: "refused" in owner.run("show").stdout)
+    shown = json.loads(owner.run("show", "lab", "--json").stdout)
+    assert {one["state"]: one["files"] for one in shown["items"]} == {"delivered": 2, "refused": 1}
+    assert shown["data"]["settings"]["lab"]["senders"] == "5"
+    assert "another agent looks after" in owner.run("cleanup", "lab", "--yes", code=5).stderr
+    owner.run("stop")
+    assert "add --yes" in owner.run("cleanup", "lab").stderr
+    assert list(owner.home.rglob("*.sqlite"))
+    owner.run("cleanup", "lab", "--yes")
+    assert not list(owner.home.rglob("*.sqlite"))
+    owner.run("features")
+
+
+def test_installing_the_service_says_when_linger_is_off_and_what_mends_it(owner: Owner) -> None:
+    tools = owner.home / "tools"
+    tools.mkdir()
+    for name in ("systemctl", "loginctl"):
+        (tools / name).write_text(f'#!/bin/sh\necho "{name} $@" >> "{owner.home}/asked"\n')
+        (tools / name).chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+    said = owner.run("service", "install", PATH=path, XDG_STATE_HOME="/srv/state", DRAY_TOKEN="secret").stderr
+    assert "sudo loginctl enable-linger" in said
+    unit = next(owner.home.rglob("dray-agent.service"))
+    assert "Environment=XDG_STATE_HOME=/srv/state\n" in unit.read_text()
+    assert "secret" not in unit.read_text()
+    owner.run("start", PATH=path)
+    owner.run("service", "uninstall", PATH=path)
+    assert not unit.exists()
+    asked = (owner.home / "asked").read_text().splitlines()
+    verbs = [line.split()[2] for line in asked]
+    assert verbs == ["daemon-reload", "daemon-reload", "enable", "restart", "start", "disable", "daemon-reload"]
+    assert all(line.startswith("systemctl --user ") for line in asked)

@@ -72,7 +72,8 @@ class Leaver:
             await self._leave(found)
             return
         first = await self.ledger.run(Journal.first_delivered)
-        await asyncio.sleep(MOST if first is None else min(MOST, max(LEAST, first - due)))
+        rest = self.after.grace / 2 if first is None else first - due
+        await asyncio.sleep(min(MOST, max(LEAST, rest)))
 
     async def _leave(self, found: Sequence[Queued]) -> None:
         good = await self._safe(found)

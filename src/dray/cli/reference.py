@@ -108,7 +108,7 @@ def settings_page() -> Iterator[str]:
         yield from ("| setting | default | environment | meaning |", "|---|---|---|---|")
         yield from (_setting(f"{name}.{field.name}") for field in msgspec.structs.fields(section))
     yield from HOT.splitlines()
-    yield from map(_hot_setting, named.keys().values())
+    yield from map(_hot_setting, named.fields().values())
     yield from BROKER.splitlines()
     yield from map(_hot_setting, msgspec.structs.fields(Broker))
 

@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
-def keys() -> dict[str, msgspec.structs.FieldInfo]:
+def fields() -> dict[str, msgspec.structs.FieldInfo]:
     """Return the keys of such a table."""
     return {field.name: field for field in msgspec.structs.fields(Hot)}
 
@@ -30,7 +30,7 @@ def from_table(tables: Mapping[str, Any], path: str, environ: Mapping[str, str])
         if not _NAME.fullmatch(name):
             raise UsageError(f"[{where}]: not a name", item=path, hint="letters, digits, - and _, at most 64")
         for key, value in table.items():
-            if key not in keys():
+            if key not in fields():
                 raise UsageError(f"unknown setting '{where}.{key}'", item=path, hint=_did_you_mean(key))
             filled = _filled(value, environ, f"{where}.{key}", path)
             yield f"{where}.{key}", Given(filled, Origin("file", path), True)
@@ -47,7 +47,7 @@ def build(given: Mapping[str, Given]) -> dict[str, Hot]:
 
 def _table(name: str, origin: Origin, given: Mapping[str, Given]) -> Hot:
     where = f"{NAMED}.{name}"
-    for key, field in keys().items():
+    for key, field in fields().items():
         if field.required and f"{where}.{key}" not in given:
             raise UsageError(f"[{where}] has no {key!r}", item=str(origin), hint=_example(name))
     made: Hot = section(where, Hot, given)
@@ -77,5 +77,5 @@ def _filled(value: Any, environ: Mapping[str, str], key: str, path: str) -> Any:
 
 
 def _did_you_mean(key: str) -> str:
-    close = difflib.get_close_matches(key, keys(), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(keys())}"
+    close = difflib.get_close_matches(key, fields(), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(fields())}"

@@ -57,7 +57,7 @@ def _settings(app: App) -> list[Setting]:
 
 
 def _keys(loaded: load.Loaded) -> dict[str, msgspec.structs.FieldInfo]:
-    hot = {f"hot.{name}.{key}": field for name in loaded.settings.hot for key, field in named.keys().items()}
+    hot = {f"hot.{name}.{key}": field for name in loaded.settings.hot for key, field in named.fields().items()}
     return {**load.keys(), **hot}
 
 
