@@ -262,6 +262,9 @@ def versions(peers: Peers) -> dict[str, str]:
         "nginx": ["sh", "-c", "nginx -v 2>&1"],
         "rclone": [peers.rclone, "--version"],
         "node": ["node", "--version"],
+        "openssh": ["sh", "-c", "ssh -V 2>&1"],
+        "rsync": ["rsync", "--version"],
+        "lftp": ["lftp", "--version"],
         "python": [sys.executable, "--version"],
     }
     said = {
