@@ -127,6 +127,12 @@ class Contest:
         found = self.admin.get(f"/files?dataset={self.dataset}&prefix={self.name}&version=all&limit=1000").json["items"]
         return [one for one in found if one["path"] == self.name]
 
+    def learn(self) -> None:
+        """Note the uploads of the path that others opened."""
+        for one in self.shown():
+            views = self.admin.get(f"/files/{one['file']}").json["uploads"]
+            self.uploads += [int(view["upload"]) for view in views if view["upload"] not in self.uploads]
+
     def accepted(self) -> list[str]:
         """Return the contents (sha256) that are published, after looking whether they are there."""
         rows = [one for one in self.shown() if one["state"] == "verified"]

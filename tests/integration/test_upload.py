@@ -119,6 +119,11 @@ def test_a_dry_run_prints_the_plan_and_sends_nothing(client: Client) -> None:
     assert not client.store.exists()
 
 
+def test_a_short_patience_is_a_patience(client: Client) -> None:
+    client.write("a.dat", b"x")
+    assert client.upload("a.dat", options=("--json", "--retry-for", "15s")).kinds["a.dat"] == "moved"
+
+
 def test_without_waiting_it_says_what_is_not_verified_yet(client: Client) -> None:
     client.write("a.dat", content(LARGE))
     ended = client.upload("a.dat", options=("--json", "--no-wait"))

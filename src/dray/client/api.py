@@ -104,11 +104,11 @@ class Api:
         return _items(await self._send(request, moved), views.PartReceipt)
 
     async def complete(self, request: views.CompleteRequest, wait: float) -> list[views.UploadView | DrayError]:
-        return await self._batch(f"/uploads/complete?{urlencode({'wait': wait})}", request, views.UploadView)
+        return await self._batch(f"/uploads/complete?{urlencode({'wait': f'{wait:g}'})}", request, views.UploadView)
 
     async def uploads(self, ids: Iterable[int], wait: float = 0) -> list[views.UploadView | DrayError]:
         """Return the state of uploads in order, after a verdict of all or ``wait`` seconds."""
-        query = [*(("id", upload) for upload in ids), ("wait", wait)]
+        query = [*(("id", upload) for upload in ids), ("wait", f"{wait:g}")]
         return _items(await self._get("/uploads", query), views.UploadView)
 
     async def cancel(self, request: views.CancelRequest) -> list[views.UploadView | DrayError]:
