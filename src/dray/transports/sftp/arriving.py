@@ -14,6 +14,7 @@ from dray.transports.refs import Target
 from dray.transports.sftp import scripts, wire
 from dray.transports.sftp.connection import Powers, Script
 from dray.transports.sftp.layout import Layout, seconds
+from dray.transports.sftp.wire import Reply
 from dray.transports.sidefile import SideFile, record
 
 _SIDE = wire.TO_WRITE | wire.TO_APPEND
@@ -54,7 +55,7 @@ class Arriving(Value, frozen=True):
         handle = yield from scripts.opened(staged, wire.TO_WRITE | wire.MAKE, self.file_mode)
         yield [wire.close(handle)]
         handle = yield from scripts.opened(side, _SIDE | wire.MAKE, self.file_mode)
-        yield from scripts.closing(handle, self._append(handle, f"size {target.size} {part_size}"))
+        yield from scripts.closing([handle], self._append(handle, f"size {target.size} {part_size}"))
         if self._durably:
             yield from scripts.sync_folder(self.layout.staging)
         return part_size
@@ -73,24 +74,27 @@ class Arriving(Value, frozen=True):
 
     def _side(self, target: Target) -> Script[SideFile]:
         """Read what the side file says now; nothing when there is none."""
-        side = SideFile()
         (reply,) = yield [wire.open_file(self.layout.side(target), wire.TO_READ)]
         if reply.code == wire.NO_SUCH_FILE:
-            return side
+            return SideFile()
         handle = wire.check(reply, "read which parts are held").body
-        side.feed((yield from scripts.closing(handle, self._all_of(handle))))
-        return side
+        return (yield from scripts.closing([handle], self._side_of(handle)))
 
-    def _all_of(self, handle: bytes) -> Script[bytes]:
-        (reply,) = yield [wire.look_open(handle)]
-        size = wire.attrs_of(wire.check(reply, "read which parts are held").body)[0].size
+    def _side_of(self, handle: bytes) -> Script[SideFile]:
+        """Read an open side file, with one question where it is as short as they are."""
+        look, first = yield [wire.look_open(handle), wire.read(handle, 0, self.powers.read)]
+        size = wire.attrs_of(wire.check(look, "read which parts are held").body)[0].size
         data = bytearray(size)
 
         def take(offset: int, some: bytes) -> None:
             data[offset : offset + len(some)] = some
 
-        yield from scripts.fetch(handle, range(size), self.powers, take)
-        return bytes(data)
+        begin = first.body[4 : 4 + size] if first.kind == wire.DATA else b""
+        take(0, begin)
+        yield from scripts.fetch(handle, range(len(begin), size), self.powers, take)
+        side = SideFile()
+        side.feed(bytes(data))
+        return side
 
     # Write
 
@@ -129,31 +133,31 @@ class Arriving(Value, frozen=True):
 
     def _part(self, target: Target, piece: Piece) -> Script[Receipt]:
         """Write a part of a larger file durably, unless it is held."""
-        side = yield from self._side(target)
-        held = _held(side, target, piece, self.limits)
+        places = self.layout.staged(target), self.layout.side(target), self.layout.final(target.path)
+        staged, side, final = yield [
+            wire.open_file(places[0], wire.TO_WRITE),
+            wire.open_file(places[1], wire.TO_READ | _SIDE),
+            wire.lstat(places[2]),
+        ]
+        handles = [reply.body for reply in (staged, side) if reply.kind == wire.HANDLE]
+        return (yield from scripts.closing(handles, self._opened_part(target, piece, staged, side, final)))
+
+    def _opened_part(self, target: Target, piece: Piece, staged: Reply, side: Reply, final: Reply) -> Script[Receipt]:
+        known = (yield from self._side_of(side.body)) if side.kind == wire.HANDLE else SideFile()
+        held = _held(known, target, piece, self.limits)
         if held is not None:
             return self._again(target, held, piece.crc32c)
-        if (yield from self._is_published(target)):
+        if staged.code == wire.NO_SUCH_FILE and _has_size(final, target.size):
+            # Somebody else published what was staged; ``verify`` looks at that.
             return Receipt(target.ref, piece.number, piece.at.length, piece.crc32c or 0, "service")
-        handle = yield from self._existing(self.layout.staged(target), wire.TO_WRITE)
-        crc = yield from scripts.closing(handle, self._bytes_of_part(handle, piece))
-        handle = yield from self._existing(self.layout.side(target), _SIDE)
-        line = f"part {piece.number} {piece.offset} {piece.at.length} {crc:08x}"
-        yield from scripts.closing(handle, self._append(handle, line))
+        for reply in (staged, side):
+            if reply.code == wire.NO_SUCH_FILE:
+                raise NotFound("nothing is staged under this ref")
+            if reply.kind != wire.HANDLE:
+                raise (yield from scripts.refusal(reply, "open", self.layout.staging))
+        crc = yield from self._bytes_of_part(staged.body, piece)
+        yield from self._append(side.body, f"part {piece.number} {piece.offset} {piece.at.length} {crc:08x}")
         return Receipt(target.ref, piece.number, piece.at.length, crc, self.level)
-
-    def _is_published(self, target: Target) -> Script[bool]:
-        """Say whether somebody else published what was staged; ``verify`` then looks at that."""
-        staged, final = yield [wire.lstat(self.layout.staged(target)), wire.lstat(self.layout.final(target.path))]
-        if staged.code != wire.NO_SUCH_FILE or final.code != wire.OK:
-            return False
-        return wire.attrs_of(final.body)[0].size == target.size
-
-    def _existing(self, path: bytes, flags: int) -> Script[bytes]:
-        try:
-            return (yield from scripts.opened(path, flags))
-        except NotFound:
-            raise NotFound("nothing is staged under this ref") from None
 
     def _bytes_of_part(self, handle: bytes, piece: Piece) -> Script[int]:
         """Write and flush; the last answer is waited for before anything says that the part is there."""
@@ -181,6 +185,10 @@ class Arriving(Value, frozen=True):
 
 def _damaged(piece: Piece, crc: int) -> PieceDamaged:
     return PieceDamaged(f"part {piece.number} was read as {crc:08x}, it was to be {piece.crc32c or 0:08x}")
+
+
+def _has_size(reply: Reply, size: int) -> bool:
+    return reply.kind == wire.ATTRS and wire.attrs_of(reply.body)[0].size == size
 
 
 def _held(side: SideFile, target: Target, piece: Piece, limits: Limits) -> Held | None:

@@ -125,7 +125,7 @@ class Final(Value, frozen=True):
         """Read a range of a file."""
         (reply,) = yield [wire.open_file(path, wire.TO_READ)]
         handle = wire.check(reply, "read").body
-        yield from scripts.closing(handle, scripts.fetch(handle, at, self.powers, take))
+        yield from scripts.closing([handle], scripts.fetch(handle, at, self.powers, take))
 
     def scan(self, path: str) -> Script[tuple[list[Entry], list[str]]]:
         """Return the files and folders directly in a folder; links, devices and odd names are left out."""

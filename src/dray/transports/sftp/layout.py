@@ -3,7 +3,7 @@
 import posixpath
 
 from dray.model.names import RESERVED, RemotePath
-from dray.model.values import Entry, Value
+from dray.model.values import Entry
 from dray.transports.published import versions_of
 from dray.transports.refs import Target, published
 from dray.transports.sftp.wire import Attrs
@@ -12,19 +12,18 @@ from dray.transports.sidefile import SUFFIX
 SECOND = 1_000_000_000
 
 
-class Layout(Value, frozen=True):
+class Layout:
     """Full paths at the server, as bytes; ``top`` is the destination directory."""
 
-    top: bytes
-
-    @property
-    def staging(self) -> bytes:
-        """Return the folder of what is staged, on the same file system as the destination."""
-        return posixpath.join(self.top, RESERVED.encode(), b"staging")
+    def __init__(self, top: bytes) -> None:
+        self.top = top
+        self._below = top.rstrip(b"/") + b"/"
+        self.staging = self._below + RESERVED.encode() + b"/staging"
+        """On the same file system as the destination."""
 
     def staged(self, target: Target) -> bytes:
         """Return where a target is staged."""
-        return posixpath.join(self.staging, target.name.encode())
+        return self.staging + b"/" + target.name.encode()
 
     def side(self, target: Target) -> bytes:
         """Return where it is written which parts are durable."""
@@ -32,7 +31,7 @@ class Layout(Value, frozen=True):
 
     def final(self, path: str) -> bytes:
         """Return where a path leads."""
-        return posixpath.join(self.top, encoded(path)) if path else self.top
+        return self._below + encoded(path) if path else self.top
 
     def folder(self, path: RemotePath) -> bytes:
         """Return the folder of a path."""
@@ -40,11 +39,11 @@ class Layout(Value, frozen=True):
 
     def below(self, path: bytes) -> bytes:
         """Return a full path as seen from the top."""
-        return path[len(self.top) :].lstrip(b"/")
+        return path.removeprefix(self._below)
 
     def versions(self, path: str) -> bytes:
         """Return the folder that keeps older contents of a path."""
-        return posixpath.join(self.top, versions_of(path).encode())
+        return self._below + versions_of(path).encode()
 
 
 def encoded(path: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
 from crc32c import crc32c
@@ -61,14 +61,14 @@ def refusal(reply: Reply, what: str, folder: bytes, needed: int = 1) -> Script[D
     return NoSpace(f"{what}: the server refuses it with {left.free} bytes free: a quota, or a fault of its disk")
 
 
-def closing(handle: bytes, script: Script[R]) -> Script[R]:
-    """Do something with an open file, and close it."""
+def closing(handles: Sequence[bytes], script: Script[R]) -> Script[R]:
+    """Do something with open files, and close them."""
     try:
         result = yield from script
     except DrayError:
-        yield [wire.close(handle)]
+        yield map(wire.close, handles)
         raise
-    yield [wire.close(handle)]
+    yield map(wire.close, handles)
     return result
 
 
@@ -253,7 +253,7 @@ def read_back(path: bytes, powers: Powers, *, sync: bool, whole: bool) -> Script
     if reply.code == wire.NO_SUCH_FILE:
         return None
     handle = wire.check(reply, "read back").body
-    return (yield from closing(handle, _read_open(handle, powers, sync=sync, whole=whole)))
+    return (yield from closing([handle], _read_open(handle, powers, sync=sync, whole=whole)))
 
 
 def _read_open(handle: bytes, powers: Powers, *, sync: bool, whole: bool) -> Script[tuple[Attrs, str]]:
