@@ -108,7 +108,7 @@ class Api:
 
     async def uploads(self, ids: Iterable[int], wait: float = 0) -> list[views.UploadView | DrayError]:
         """Return the state of uploads in order, after a verdict of all or ``wait`` seconds."""
-        query = [*(("id", upload) for upload in ids), ("wait", f"{wait:g}")]
+        query: list[tuple[str, str | int]] = [*(("id", upload) for upload in ids), ("wait", f"{wait:g}")]
         return _items(await self._get("/uploads", query), views.UploadView)
 
     async def cancel(self, request: views.CancelRequest) -> list[views.UploadView | DrayError]:
