@@ -145,6 +145,7 @@ def test_what_a_real_watch_announces_is_delivered_once_by_senders_of_ours(
     told = [(post.path, post.identity) for post in ear.posts]
     expected = [(path, identity(data)) for path, data in [*plain.items(), *renamed.items()]]
     assert sorted(told, key=repr) == sorted(expected, key=repr)
+    assert {post.content_type for post in ear.posts if post.path == "a.txt"} == {"text/plain"}
     assert {post.base_url for post in ear.posts} == {f"{address(cluster)}{far}"}
 
 

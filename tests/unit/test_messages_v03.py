@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dray.errors import DrayError, NameRefused, Refused
-from dray.messaging.v03 import Identity, Operation, Post, decode, encode, inside, parse_time, time_text, topic
+from dray.messaging.v03 import (
+    Identity,
+    Operation,
+    Post,
+    carried,
+    carrying,
+    decode,
+    encode,
+    inside,
+    parse_time,
+    time_text,
+    topic,
+)
 from dray.model.checksum import Checksum
 
 DIGEST = "2zl0qX8kB7fK4a5jfAAwaHoRkTJ01XhJJVjjnBbAF96E6s3Ixi/jTuThK0sUKIF/Cbaidgw/imZM6ulNJDSlkw=="
@@ -99,6 +111,17 @@ def test_a_hint_that_cannot_be_read_is_no_reason_to_lose_a_file(key: str, value:
     post = read(**{key: value})
     assert post.more == ((key, json.dumps(value)),)
     assert json.loads(encode(post))[key] == value
+
+
+def test_what_says_nothing_about_bytes_travels_on_with_a_file() -> None:
+    heard = read(to_clusters="x", atime="t", content={"value": "old"}, source="bob", contentType="text/plain", size=3)
+    ours = Post("sftp://far", "a", 0, size=5, source="lab", mtime_ns=7)
+    told = json.loads(encode(carrying(ours, carried(heard, "lab"))))
+    assert told["to_clusters"] == "x"
+    assert (told["source"], told["contentType"], told["size"]) == ("bob", "text/plain", 5)
+    assert not {"atime", "content"} & told.keys()
+    assert carried(read(source="lab", size=3, mode="644"), "lab") == ""
+    assert carrying(ours, "") == ours
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"3", b"{}", b'{"baseUrl":1,"relPath":"a"}', b"[" * 100_000])

@@ -11,7 +11,7 @@ from dray.agent.journal import Journal, Key, Tally
 from dray.agent.leave import Leaver
 from dray.agent.ledger import Ledger
 from dray.agent.look import Looker, News
-from dray.agent.outbox import Outbox
+from dray.agent.outbox import Outbox, carry
 from dray.agent.scan import Scan
 from dray.agent.send import SPACE, Lane, Sender, Show, first
 from dray.agent.turn import Turns
@@ -105,6 +105,8 @@ class Agent:
     async def _take(self, feed: Feed) -> None:
         """Record what a feed tells of, then let it acknowledge."""
         fed = await feed.next()
+        if fed.carried:
+            await self._ledger.run(lambda journal: carry(journal, fed.carried))
         for group in _groups(fed.names, GROUP):
             await self._look(group, announced=True)
         if fed.gone:

@@ -10,7 +10,7 @@ from dray.clock import Clock
 from dray.errors import DrayError, Unheard
 from dray.messaging.broker import Message
 from dray.messaging.publisher import Publisher
-from dray.messaging.v03 import SECOND, Identity, Operation, Post, encode, topic
+from dray.messaging.v03 import SECOND, Identity, Operation, Post, carrying, encode, topic
 from dray.model.checksum import Checksum
 from dray.model.values import Arrived, Value
 
@@ -37,7 +37,8 @@ class Voice(Value, frozen=True):
         delivered, or one of them does so again after a crash, whoever listens can tell. What says nothing about a
         content has its ``number`` besides, since it may come true again.
         """
-        for post in self._posts(arrived, int(now * SECOND)):
+        for bare in self._posts(arrived, int(now * SECOND)):
+            post = carrying(bare, arrived.carried)
             timeless = encode(msgspec.structs.replace(post, posted_ns=0))
             told = f"{self.exchange}\0{0 if post.identity else number}\0".encode() + timeless
             yield Message(self.exchange, topic(post.path), encode(post), hashlib.sha256(told).hexdigest()[:32])

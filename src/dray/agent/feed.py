@@ -14,12 +14,13 @@ class Fed:
 
     Only the file system says what becomes of a name. One that is not there yet is looked for again for a while.
     ``lost`` says that names may have been told of that never came: the whole directory is looked through for them.
-    ``token`` is the feed's own.
+    ``carried`` is what travels on with files until they are announced in turn. ``token`` is the feed's own.
     """
 
     names: Mapping[Key, Notice]
     gone: Sequence[Key] = ()
     lost: bool = False
+    carried: Mapping[Key, str] = field(default_factory=dict)
     token: object = field(default=None, compare=False)
 
 

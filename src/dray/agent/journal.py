@@ -229,6 +229,10 @@ class Journal:
         """Keep a note."""
         self._sql.execute(schema.NOTE, (name, value))
 
+    def forget(self, name: str) -> None:
+        """Drop a note."""
+        self._sql.execute(schema.FORGET_NOTE, (name,))
+
     def _set_up(self) -> None:
         found = self._sql.execute("PRAGMA user_version").fetchone()[0]
         if found > schema.FORMAT:

@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from dray.agent.journal import Journal
+from dray.agent.journal import Journal, Key
 from dray.agent.ledger import Ledger
 from dray.errors import DrayError
 from dray.model.schedule import pause
@@ -32,8 +32,33 @@ Announce = Callable[[Sequence[Announcement]], Awaitable[None]]
 
 
 def keep(journal: Journal, arrived: Sequence[Arrived]) -> None:
-    """Keep what arrived until it is announced. Blocks."""
-    journal.post(ENCODER.encode(one) for one in arrived)
+    """Keep what arrived until it is announced, with what it carries. Blocks."""
+    journal.post([ENCODER.encode(_with_carried(journal, one)) for one in arrived])
+
+
+def carry(journal: Journal, carried: Mapping[Key, str]) -> None:
+    """Keep what files carry until they arrive. Blocks."""
+    for key, text in carried.items():
+        if text:
+            journal.note(_note(key.path), text)
+        else:
+            journal.forget(_note(key.path))
+
+
+def _with_carried(journal: Journal, arrived: Arrived) -> Arrived:
+    name = _note(arrived.origin)
+    text = journal.recall(name)
+    if text is None:
+        return arrived
+    row = journal.row(Key(*arrived.origin.rpartition("/")[::2]))
+    if row is not None and row.state == "delivered":
+        journal.forget(name)
+    return msgspec.structs.replace(arrived, carried=text)
+
+
+def _note(path: str) -> str:
+    """Return the name of a note about a path that may be no UTF-8."""
+    return f"carried {path!a}"
 
 
 class Outbox:

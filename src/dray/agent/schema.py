@@ -250,4 +250,5 @@ OUTBOX = "SELECT number, body FROM outbox ORDER BY number LIMIT ?"
 POSTED = "DELETE FROM outbox WHERE number <= ?"
 
 RECALL = "SELECT value FROM note WHERE name = ?"
+FORGET_NOTE = "DELETE FROM note WHERE name = ?"
 NOTE = "INSERT OR REPLACE INTO note (name, value) VALUES (?, ?)"

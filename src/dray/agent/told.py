@@ -8,7 +8,7 @@ from dray.agent.journal import Key
 from dray.errors import DrayError
 from dray.messaging.broker import Arrival
 from dray.messaging.receiver import Received, Receiver
-from dray.messaging.v03 import Post, decode
+from dray.messaging.v03 import Post, carried, decode
 from dray.model.settle import Notice
 
 OURS = "dray"
@@ -22,9 +22,10 @@ class Heard:
     received: Received
     names: dict[Key, Notice] = field(default_factory=dict)
     gone: list[Key] = field(default_factory=list)
+    carried: dict[Key, str] = field(default_factory=dict)
     refused: list[int] = field(default_factory=list)
 
-    def add(self, post: Post, notice: Notice) -> None:
+    def add(self, post: Post, notice: Notice, user: str) -> None:
         """Add what one message says.
 
         A rename says that the new name is there, which is sent whole; its old name is left alone at the destination,
@@ -32,15 +33,19 @@ class Heard:
         """
         if post.operation is not None and post.operation.remove:
             self.gone.append(key_of(post.path))
-        else:
-            self.names[key_of(post.path)] = notice
+            return
+        self.names[key_of(post.path)] = notice
+        self.carried[key_of(post.path)] = carried(post, user)
 
 
 class Told:
-    """A feed from a queue. Sizes, checksums and times of messages count for nothing: the file itself is looked at."""
+    """A feed from a queue. Sizes, checksums and times of messages count for nothing: the file itself is looked at.
 
-    def __init__(self, receiver: Receiver, say: Callable[[str], None]) -> None:
-        self._receiver, self._say = receiver, say
+    ``user`` is the account at the broker.
+    """
+
+    def __init__(self, receiver: Receiver, user: str, say: Callable[[str], None]) -> None:
+        self._receiver, self._user, self._say = receiver, user, say
         self._heard: Heard | None = None
 
     async def next(self) -> Fed:
@@ -49,7 +54,7 @@ class Told:
             received = await self._receiver.next()
             self._heard = self._read(received)
         heard = self._heard
-        return Fed(heard.names, heard.gone, heard.received.lost, heard)
+        return Fed(heard.names, heard.gone, heard.received.lost, heard.carried, heard)
 
     async def recorded(self, fed: Fed) -> None:
         """Acknowledge the messages."""
@@ -65,7 +70,7 @@ class Told:
 
     def _add(self, heard: Heard, arrival: Arrival) -> None:
         try:
-            heard.add(decode(arrival.body), "closed" if arrival.by == OURS else "found")
+            heard.add(decode(arrival.body), "closed" if arrival.by == OURS else "found", self._user)
         except DrayError as error:
             heard.refused.append(arrival.number)
             self._say(f"a message was refused: {error}")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
+import msgspec
+
 from dray.errors import NameRefused, Refused
 from dray.model.checksum import LENGTHS, Checksum
 from dray.model.names import printable
@@ -33,6 +35,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)[T ]?(\d\d):?(\d\d):?(\d\d)(.*)", re.DOTALL)
 _INTERNAL = re.compile(r"_|new_|ack_id$|exchange$|local_offset$|subtopic$|topic$|onfly_checksum$|isRetry$")
 """Keys that sr3 keeps to itself; they never travel."""
+
+_OF_BYTES = frozenset(("atime", "blocks", "content", "parts", "size", "identity", "mtime", "mode"))
+"""Keys that may be wrong by the time a file was sent: only what was read of it then is announced."""
 
 
 class Identity(Value, frozen=True):
@@ -123,6 +128,25 @@ def encode(post: Post) -> bytes:
     }
     given = {key: value for key, value in fields.items() if value is not None}
     return json.dumps({key: json.loads(text) for key, text in post.more} | given).encode("ascii")
+
+
+def carried(post: Post, user: str) -> str:
+    """Return what travels on with the file that a message is about, as JSON: not what speaks of its bytes or place.
+
+    That ``user`` is its source goes without saying, and nothing at all is an empty text.
+    """
+    fields = {"source": post.source if post.source != user else None, "contentType": post.content_type}
+    more = {key: json.loads(text) for key, text in post.more if key not in _OF_BYTES}
+    given = more | {key: value for key, value in fields.items() if value is not None}
+    return json.dumps(given) if given else ""
+
+
+def carrying(post: Post, text: str) -> Post:
+    """Return a message with what ``carried`` told of an earlier one about the same file."""
+    fields = json.loads(text) if text else {}
+    source, content_type = fields.pop("source", post.source), fields.pop("contentType", post.content_type)
+    more = tuple((key, json.dumps(value)) for key, value in fields.items())
+    return msgspec.structs.replace(post, source=source, content_type=content_type, more=more)
 
 
 def topic(path: str) -> str:

@@ -150,7 +150,8 @@ class Arrived(Value, frozen=True):
 
     ``path`` is its name at the destination, ``origin`` its path below the hot directory. ``mode`` has the permission
     bits of the source, None where they are not known. ``what`` says what was done at the destination; ``target``
-    is what a link points to, or the old name of what was ``renamed``.
+    is what a link points to, or the old name of what was ``renamed``. ``carried`` came with the announcement that told
+    of the file, and travels on.
     """
 
     path: str
@@ -161,6 +162,7 @@ class Arrived(Value, frozen=True):
     mode: int | None = None
     what: Literal["stored", "removed", "renamed", "folder", "linked"] = "stored"
     target: str = ""
+    carried: str = ""
 
 
 OutcomeKind = Literal["moved", "already", "failed"]

@@ -155,7 +155,7 @@ async def _feed(hot: Brokered, broker: seam.Broker, say: Say) -> AsyncIterator[T
         trouble = str(error)
 
     async with Receiver(broker, binding, known, declared, waiting) as receiver:
-        yield Told(receiver, say)
+        yield Told(receiver, hot.address.user, say)
 
 
 async def declare(hot: Brokered) -> list[Declared]:
