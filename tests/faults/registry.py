@@ -6,6 +6,7 @@ from tests.faults.rows import r02_kill_points as r02
 from tests.faults.rows import r04_disk_errors as r04
 from tests.faults.rows import r05_cuts as r05
 from tests.faults.rows import r07_full_disk as r07
+from tests.faults.rows import r09_broker as r09
 from tests.faults.rows import r11_flips as r11
 from tests.faults.rows import r12_rot as r12
 from tests.faults.rows import r13_contention as r13
@@ -14,7 +15,7 @@ from tests.faults.rows import r17_hot_folder as r17
 from tests.faults.rows import r18_overflow as r18
 from tests.faults.rows import s01_names as s01
 
-ROWS: list[Row] = [row.ROW for row in (r01, r02, r04, r05, r07, r11, r12, r13, r16, r17, r18, s01)]
+ROWS: list[Row] = [row.ROW for row in (r01, r02, r04, r05, r07, r09, r11, r12, r13, r16, r17, r18, s01)]
 
 
 def row_named(name: str) -> Row:

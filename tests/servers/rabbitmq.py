@@ -49,7 +49,11 @@ class RabbitMQ:
     """A broker that may be killed and started again on the same data; ``certificate`` and ``key`` make it speak TLS."""
 
     def __init__(
-        self, directory: Path, users: Sequence[str] = (LAB,), tls: tuple[Path, Path, Path] | None = None
+        self,
+        directory: Path,
+        users: Sequence[str] = (LAB,),
+        tls: tuple[Path, Path, Path] | None = None,
+        more: str = "",
     ) -> None:
         self.directory = directory
         self.port, self.tls_port = free_port(), free_port()
@@ -67,7 +71,7 @@ class RabbitMQ:
             env,
             self.account,
         )
-        self._configure(users, tls)
+        self._configure(users, tls, more)
 
     def password_file(self, directory: Path) -> Path:
         """Write the password where its owner alone may read it."""
@@ -133,8 +137,8 @@ class RabbitMQ:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }
 
-    def _configure(self, users: Sequence[str], tls: tuple[Path, Path, Path] | None) -> None:
-        text = CONFIG.format(host=LOOPBACK, port=self.port, directory=self.directory)
+    def _configure(self, users: Sequence[str], tls: tuple[Path, Path, Path] | None, more: str) -> None:
+        text = CONFIG.format(host=LOOPBACK, port=self.port, directory=self.directory) + more
         if tls:
             ca, certificate, key = (shutil.copy(path, self.directory) for path in tls)
             text += TLS.format(host=LOOPBACK, tls_port=self.tls_port, ca=ca, certificate=certificate, key=key)
@@ -173,12 +177,14 @@ def _user(name: str, tags: str) -> dict[str, str]:
 
 
 @contextmanager
-def rabbitmq(users: Sequence[str] = (LAB,), tls: tuple[Path, Path, Path] | None = None) -> Iterator[RabbitMQ]:
-    """Lend a running broker."""
+def rabbitmq(
+    users: Sequence[str] = (LAB,), tls: tuple[Path, Path, Path] | None = None, more: str = ""
+) -> Iterator[RabbitMQ]:
+    """Lend a running broker; ``more`` are lines of its configuration."""
     with tempfile.TemporaryDirectory(prefix="dray-rmq-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         directory.chmod(0o711)
-        broker = RabbitMQ(directory, users, tls)
+        broker = RabbitMQ(directory, users, tls, more)
         try:
             broker.start()
             yield broker
