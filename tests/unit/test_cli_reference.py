@@ -64,5 +64,5 @@ def test_every_setting_is_used(key: str) -> None:
 
 def test_commands_named_in_the_pages_exist() -> None:
     text = "".join(page.read_text("utf-8") for page in PAGES)
-    named = set(re.findall(r"(?:^|[`|(;] ?|if )dray ([a-z]+)\b", text, re.MULTILINE))
+    named = set(re.findall(r"(?:^|[`|(;] ?|if )dray ([a-z][a-z0-9-]*)", text, re.MULTILINE))
     assert named - set(ENTRIES) == set()

@@ -41,6 +41,7 @@ SECTIONS = (
             Entry("log", "log:command", "Show what the agent wrote into its log."),
             Entry("show", "show:command", "Show settings of hot directories, and their files by state and reason."),
             Entry("cleanup", "cleanup:command", "Forget what is known of hot directories."),
+            Entry("import-sr3", "import_sr3:command", "Write settings that do what watches and senders of sr3 did."),
             Entry("features", "features:command", "Show what works here, and what would bring the rest."),
             Entry("declare", "declare:command", "Make the exchanges and queues that hot directories need."),
             Entry("service", "service:command", "Run the agent as a service of systemd."),
