@@ -7,7 +7,6 @@ OSError; ``failure`` translates.
 
 import contextlib
 import errno
-import mmap
 import os
 import shutil
 import stat
@@ -24,7 +23,6 @@ from dray import errors, kernel
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 BUFFER = 1 << 20
-DISK_BUFFER = 8 << 20
 FEW = 8
 """Up to so many files are made durable one by one, more by one call for their file system."""
 
@@ -393,48 +391,3 @@ def pieces_of(at: FileRange, buffer: memoryview) -> Iterator[memoryview]:
             raise errors.SourceChanged("the file became shorter while it was read")
         yield buffer[:want]
         done += want
-
-
-def disk_buffer() -> memoryview:
-    """Return a buffer for ``FromDisk``."""
-    return memoryview(mmap.mmap(-1, DISK_BUFFER))
-
-
-class FromDisk:
-    """Reads a durable file from the disk, not from what is cached of it, where the platform can.
-
-    Without the cache a page is not made for each block either, which is most of what reading a large file again costs.
-    """
-
-    def __init__(self, fd: int, buffer: memoryview) -> None:
-        self._fd = fd
-        self._buffer = buffer
-        self._direct = kernel.bypass_cache(fd)
-        if not self._direct:
-            self._forget()
-
-    def views(self, begin: int, end: int) -> Iterator[memoryview]:
-        """Yield the bytes from ``begin`` to ``end`` through the buffer; fewer when the file is shorter."""
-        done = begin
-        while done < end and (count := self._fill(done)):
-            view = self._buffer[: min(count, end - done)]
-            yield view
-            done += len(view)
-
-    def _fill(self, offset: int) -> int:
-        if self._direct:
-            try:
-                return kernel.read_some(self._fd, self._buffer, offset)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-            # Begun within a block, or a file system that takes the flag but not the read.
-            self._direct = False
-            kernel.bypass_cache(self._fd, bypass=False)
-            self._forget()
-        return kernel.read_some(self._fd, self._buffer, offset)
-
-    def _forget(self) -> None:
-        advise = getattr(os, "posix_fadvise", None)
-        if advise is not None:
-            advise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)

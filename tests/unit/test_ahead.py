@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from crc32c import crc32c
 
-from dray import fs
 from dray.errors import DrayError
 from dray.model.checksum import Checksum
 from dray.model.names import RemotePath
 from dray.model.parts import Part, parts
 from dray.model.values import Claim, Landing, Limits, Proof, Ref
+from dray.transports.from_disk import FromDisk, make_buffer
 from dray.transports.posix import Posix, PosixSession
 from dray.transports.refs import Target, ref_of, target_of
 
@@ -143,7 +143,7 @@ def test_any_range_is_read_from_the_disk(
     fd = os.open(tmp_path / "f", os.O_RDONLY)
     try:
         for end in (begin_at, begin_at + 1, SIZE - 7, SIZE, SIZE + 5000):
-            views = fs.FromDisk(fd, fs.disk_buffer()).views(begin_at, end)
+            views = FromDisk(fd, make_buffer()).views(begin_at, end)
             assert b"".join(bytes(view) for view in views) == BYTES[begin_at:end]
     finally:
         os.close(fd)

@@ -6,9 +6,9 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
-from dray import fs
 from dray.errors import DrayError, NotFound
 from dray.model.checksum import Checksum
+from dray.transports.from_disk import FromDisk, make_buffer
 from dray.transports.refs import Target
 from dray.transports.staging import Staging
 
@@ -29,7 +29,7 @@ class Reading:
 
     def read(self, fd: int, buffer: memoryview, end: int) -> bool:
         """Read on from the disk up to ``end``; False when told to end before, or when there is no more."""
-        for view in fs.FromDisk(fd, buffer).views(self.done, end):
+        for view in FromDisk(fd, buffer).views(self.done, end):
             self._digest.update(view)
             self.done += len(view)
             if self.ended:
@@ -39,7 +39,7 @@ class Reading:
     def finish(self, fd: int, size: int) -> tuple[int, Checksum]:
         """Read what is left of ``size`` bytes and return how many there are, with their digest."""
         self.ended = False
-        self.read(fd, fs.disk_buffer(), size)
+        self.read(fd, make_buffer(), size)
         return self.done, Checksum("sha256", self._digest.hexdigest())
 
 
@@ -51,7 +51,7 @@ class Ahead:
         self._readings: OrderedDict[str, Reading] = OrderedDict()
         self._due: set[str] = set()
         self._lock = threading.Lock()
-        self._buffer = fs.disk_buffer()
+        self._buffer = make_buffer()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="reread")
 
     def follow(self, target: Target) -> None:
