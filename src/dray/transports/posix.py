@@ -218,6 +218,10 @@ class PosixSession:
         """Rename into place; what the name held is kept below ``.dray/versions`` unless the landing said otherwise."""
         return await self._run(self.published.publish, [target_of(ref) for ref in staged])
 
+    def where(self, ref: Ref) -> str:
+        """Return the full path of a staged file."""
+        return self.staging.local(target_of(ref))
+
     async def change(self, changes: Sequence[Change]) -> Sequence[Failure | None]:
         """Change names, see ``Names``."""
         return await self._run(each, changes, PosixNames(self.root).change)

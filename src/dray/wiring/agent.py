@@ -31,6 +31,7 @@ from dray.config.parse import Timetable
 from dray.errors import DrayError, NotFound
 from dray.model.agent import Record
 from dray.threads import in_thread
+from dray.transports.accelerated import Accelerating
 from dray.transports.base import Session, Transport
 from dray.wiring.broker import Ends, ends
 from dray.wiring.client import Options, Waiting
@@ -107,7 +108,8 @@ class Running:
         options = Options(parallel=settings.senders, retry_for=PATIENCE, keep_older=False)
         if self.one.serves:
             return _Dataset(self.household.servers, settings.to, options, rate, tracker.waiting)
-        return open_place(parse(settings.to), options, self.loaded.settings.ssh, clock, tracker.waiting, rate)
+        place = open_place(parse(settings.to), options, self.loaded.settings.ssh, clock, tracker.waiting, rate)
+        return Accelerating(place, self.one.program) if self.one.program is not None else place
 
     async def _place(self, tracker: Tracker, stop: asyncio.Event) -> Place | None:
         """Find out what the address of a server names; it is waited for, None when it was stopped."""

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from dray.model.layout import parse_layout
 from dray.model.manner import Manner
 from dray.model.retry import Persistence
 from dray.model.settle import Policy
+from dray.transports.accelerated import Program
 from dray.wiring.broker import BROKER, Brokered
 from dray.wiring.watch import journal_of
 
@@ -40,6 +42,22 @@ class Configured:
     def serves(self) -> bool:
         """Say whether its files go to a Dray server."""
         return self.settings.to.startswith(SERVERS)
+
+    @property
+    def program(self) -> Program | None:
+        """Return what brings large files, if anything, or raise UsageError."""
+        wanted = self.settings.accelerate
+        if wanted is None:
+            return None
+        try:
+            words = tuple(shlex.split(wanted.command))
+        except ValueError as error:
+            raise UsageError(f"{wanted.command!r}: {error}", hint="close every quote") from None
+        if not all(any(name in word for word in words) for name in ("{source}", "{target}")):
+            raise UsageError(f"{wanted.command!r} names no files", hint="use {source} and {target} as words of it")
+        if self.serves:
+            raise UsageError("a Dray server takes bytes from Dray alone", hint="leave it out")
+        return Program(wanted.above, words)
 
     @property
     def brokered(self) -> Brokered | None:
@@ -84,6 +102,7 @@ class _Reader:
         )
         made = Configured(self.name, settings, found)
         self._key("vip", self._check_vip)
+        self._key("accelerate", lambda: made.program)
         self._key("broker", lambda: self._check_broker(made))
         return made
 
@@ -156,7 +175,11 @@ class _Reader:
             raise UsageError(str(error), hint="write an address such as 192.0.2.7") from None
 
     def _check_broker(self, made: Configured) -> None:
-        brokered = made.brokered
+        brokered, where = made.brokered, f"[hot.{self.name}]"
+        if self.settings.to == BROKER and made.hot.after is not None:
+            raise UsageError("what is only announced has no other copy", item=where, hint='after = "keep"')
+        if self.settings.to == BROKER and self.settings.layout != "mirror":
+            raise UsageError("what is only announced keeps its name", item=where, hint='layout = "mirror"')
         if brokered is not None:
             brokered.checked()
         elif self.settings.to == BROKER:
