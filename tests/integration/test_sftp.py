@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +22,7 @@ from dray.errors import (
     NoSpace,
     NotFound,
     Refused,
+    Temporary,
     Unauthenticated,
     Unreachable,
     UsageError,
@@ -32,6 +36,7 @@ from dray.moving.source import LocalFiles
 from dray.transports.base import Piece
 from dray.transports.sftp import pipe
 from dray.transports.sftp.session import Sftp, SftpSession
+from dray.transports.sftp.shell import Shell
 from dray.transports.wrappers import Retrying
 from tests.contract.cargo import Cargo, content, entries, good, local_item, read_back
 from tests.contract.test_transport import HOSTILE
@@ -66,14 +71,16 @@ async def session_at(server: Sshd, root: Path, **more: object) -> AsyncIterator[
         yield session
 
 
+def is_ssh(pid: int) -> bool:
+    """Say whether a process is a client of ssh."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ssh\0")
+    return False
+
+
 def ssh_children() -> list[int]:
     """Return the processes of ssh that this test runs."""
-    found = []
-    for pid in descendants(os.getpid()):
-        with contextlib.suppress(OSError):
-            if b"sftp" in (words := Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")) and words[0] == b"ssh":
-                found.append(pid)
-    return found
+    return [pid for pid in descendants(os.getpid()) if is_ssh(pid)]
 
 
 async def until(ready: Callable[[], bool]) -> None:
@@ -176,18 +183,27 @@ def test_names_that_are_no_utf8_are_no_entries(server: Sshd, tmp_path: Path) -> 
 def test_a_killed_ssh_is_a_failure_that_may_pass_and_the_session_goes_on(server: Sshd, tmp_path: Path) -> None:
     async def story() -> None:
         async with session_at(server, tmp_path / "place") as session:
+            # Nothing in the background is to find out first.
+            session._site._warm = True
             with Cargo(tmp_path / "src", "f", content(1000)) as cargo:
                 staged = await cargo.stage(session)
-                for pid in ssh_children():
-                    os.kill(pid, 9)
+                kill_ssh()
                 with pytest.raises(Unreachable):
                     await cargo.write(session, staged)
                 await cargo.write(session, staged)
                 await cargo.verify(session, staged)
+                kill_ssh()
+                with pytest.raises(Unreachable):
+                    await session.publish([staged.ref])
                 good(await session.publish([staged.ref]))
 
     asyncio.run(story())
     assert files_below(tmp_path / "place") == {"f": content(1000)}
+
+
+def kill_ssh() -> None:
+    for pid in ssh_children():
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_large_file_goes_on_from_the_parts_that_arrived(server: Sshd, tmp_path: Path) -> None:
@@ -287,6 +303,12 @@ def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room(tmp_path: Path)
                     await cargo.write(session, await cargo.stage(session))
                     await cargo.verify(session, staged)
                     good(await session.publish([staged.ref]))
+
+        async with session_at(server, root) as session:
+            leave(0)
+            explained = session._site.explained(Temporary("it failed"))
+            assert isinstance(explained, NoSpace)
+            assert "No space left on device" in str(explained)
 
     with (
         small_disk(tmp_path / "disk", 8 * MIB) as disk,
@@ -511,3 +533,75 @@ def test_an_idle_session_leaves_no_process(server: Sshd, tmp_path: Path) -> None
     while ssh_children() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert ssh_children() == []
+
+
+def test_what_nobody_came_back_for_is_swept_away(server: Sshd, tmp_path: Path) -> None:
+    staging = tmp_path / "place" / ".dray" / "staging"
+    staging.mkdir(parents=True)
+    for name, age in (("old.staged", 15), ("old.staged.parts", 15), ("young.staged", 13)):
+        (staging / name).write_text("x")
+        then = time.time() - age * 86400
+        os.utime(staging / name, (then, then))
+
+    async def story() -> None:
+        async with session_at(server, tmp_path / "place") as session:
+            with Cargo(tmp_path / "src", "f", b"x") as cargo:
+                staged = await cargo.stage(session)
+                await until(lambda: not (staging / "old.staged").exists())
+                await cargo.write(session, staged)
+                # Its time is that of the source, years ago; it is not swept for that.
+                (mine,) = [path for path in staging.glob("*.staged") if path.name != "young.staged"]
+                assert (mine.stat().st_mtime, time.time() - mine.stat().st_atime < 3600) == (1_700_000_000, True)
+
+    asyncio.run(story())
+    assert {path.name for path in staging.iterdir()} >= {"young.staged"}
+    assert not (staging / "old.staged.parts").exists()
+
+
+def test_a_shell_that_sees_another_directory_is_no_shell(
+    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with session_at(server, tmp_path / "place") as session:
+            with Cargo(tmp_path / "src", "f", b"x") as cargo:
+                staged = await cargo.stage(session)
+                await cargo.write(session, staged)
+                # As where only SFTP is locked into a directory.
+                shell = session._site._with_shell
+                monkeypatch.setattr(Shell, "_sync", lambda self, folder, words: self._ask_in(b"/nowhere", b"true"))
+                assert shell(lambda one: one.can_sync)
+                assert (await cargo.verify(session, staged)).by == "read back from cluster"
+
+    asyncio.run(story())
+
+
+def test_an_agent_that_is_killed_leaves_no_ssh(server: Sshd, tmp_path: Path) -> None:
+    script = f"""
+import asyncio, time
+from tests.integration.test_sftp import *
+from dray.transports.sftp.settings import SftpSettings
+
+PLACE = SftpSettings({HOST!r}, path={str(tmp_path / "place")!r}, config_file={str(server.config)!r})
+
+async def story():
+    async with Sftp(PLACE).connect() as session:
+        with Cargo(Path({str(tmp_path / "src")!r}), "f", b"x") as cargo:
+            await cargo.arrive(session)
+            print("arrived", flush=True)
+            time.sleep(600)
+
+asyncio.run(story())
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"arrived\n"
+        mine = [pid for pid in descendants(child.pid) if is_ssh(pid)]
+        assert len(mine) >= 2
+    finally:
+        child.kill()
+        child.communicate()
+    deadline = time.monotonic() + 20
+    while any(map(is_ssh, mine)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_ssh, mine))

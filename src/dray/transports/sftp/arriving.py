@@ -21,12 +21,16 @@ _SIDE = wire.TO_WRITE | wire.TO_APPEND
 
 
 class Arriving(Value, frozen=True):
-    """The scripts that bring bytes; ``level`` is that of the parts of larger files once their script has ended."""
+    """The scripts that bring bytes; ``level`` is that of the parts of larger files once their script has ended.
+
+    ``now`` (seconds) is noted as the time of the last access of what is staged: its other time is the source's.
+    """
 
     layout: Layout
     limits: Limits
     powers: Powers
     level: Level
+    now: int
     file_mode: int | None = None
 
     def is_whole(self, target: Target) -> bool:
@@ -129,7 +133,7 @@ class Arriving(Value, frozen=True):
         close = wire.close(handle)
         if target.mtime_ns is None:
             return [close]
-        return [wire.change_open(handle, seconds(target.mtime_ns), None), close]
+        return [wire.change_open(handle, self.now, seconds(target.mtime_ns)), close]
 
     def _part(self, target: Target, piece: Piece) -> Script[Receipt]:
         """Write a part of a larger file durably, unless it is held."""
@@ -175,6 +179,14 @@ class Arriving(Value, frozen=True):
         if crc != held.crc32c:
             raise Conflict(f"part {held.number} is held with other bytes", hint="cancel the upload and begin anew")
         return Receipt(target.ref, held.number, held.length, held.crc32c, self.level)
+
+    def sweep(self, before: float) -> Script[int]:
+        """Remove what was staged before a time, and nobody came back for; return how much."""
+        found = yield from scripts.names(self.layout.staging)
+        old = [name for name, seen in found if seen.is_file and max(seen.atime, seen.mtime) < before]
+        if old:
+            yield [wire.remove(self.layout.staging + b"/" + name) for name in old]
+        return len(old)
 
     def discard(self, target: Target) -> Script[None]:
         """Remove what is staged; a thing that is not there is removed already."""

@@ -53,7 +53,8 @@ class Prover:
         targets = [target for target in answers if isinstance(target, Target)]
         large = [one for one in targets if one.size > site.settings.limits.piece and one.mtime_ns is not None]
         if large:
-            site.run(_set_time(site.layout.staged(one), seconds(one.mtime_ns or 0)) for one in large)
+            now = site.staged.now
+            site.run(_set_time(site.layout.staged(one), now, seconds(one.mtime_ns or 0)) for one in large)
 
     def _place(self, claim: Claim) -> Script[bytes]:
         """Return where the file of a claim should be."""
@@ -139,7 +140,7 @@ class Prover:
         return Proof(claim.ref, size, checksum, tag, found.by, found.level)
 
 
-def _set_time(path: bytes, mtime: int) -> Script[None]:
-    (reply,) = yield [wire.change(path, mtime, None)]
+def _set_time(path: bytes, now: int, mtime: int) -> Script[None]:
+    (reply,) = yield [wire.change(path, now, mtime)]
     if reply.code != wire.NO_SUCH_FILE:
         wire.check(reply, "set the time of a file")

@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 from crc32c import crc32c
 
 from dray import fs
-from dray.errors import Conflict, Disconnected, DrayError, NoSpace, SourceChanged
+from dray.errors import Conflict, Disconnected, DrayError, NoSpace, SourceChanged, Temporary
 from dray.fs import FileRange
 from dray.transports.sftp import wire
 from dray.transports.sftp.connection import Powers, Script
@@ -54,11 +54,11 @@ def refusal(reply: Reply, what: str, folder: bytes, needed: int = 1) -> Script[D
         return wire.failure(reply, what)
     (found,) = yield [wire.space(folder)]
     if found.kind != wire.EXTENDED_REPLY:
-        return NoSpace(f"{what}: the server does not say why it failed; often its disk is full")
+        return Temporary(f"{what}: the server says only that it failed; its disk may be full")
     left = wire.space_of(found)
     if left.free < needed or left.names == 0:
         return NoSpace(f"{what}: no space left at the destination")
-    return NoSpace(f"{what}: the server refuses it with {left.free} bytes free: a quota, or a fault of its disk")
+    return Temporary(f"{what}: the server says only that it failed, with {left.free} bytes free; it may be a quota")
 
 
 def closing(handles: Sequence[bytes], script: Script[R]) -> Script[R]:

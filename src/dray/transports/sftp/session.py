@@ -4,6 +4,8 @@ Blocking work runs in threads, each with a connection to itself; nothing here tr
 """
 
 import asyncio
+import copy
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,7 @@ import msgspec
 from crc32c import crc32c
 
 from dray import fs
-from dray.errors import Conflict, DrayError, NotFound, PieceDamaged, Refused
+from dray.errors import Conflict, DrayError, NotFound, PieceDamaged, Refused, Temporary
 from dray.model.values import Change, Claim, Entry, Landing, Proof, Receipt, Ref, Staged
 from dray.threads import in_thread
 from dray.transports.base import Failure, Piece
@@ -167,7 +169,10 @@ class SftpSession:
         def put(piece: Piece) -> Script[Receipt]:
             return (yield from arriving.put(target_of(piece.ref), piece))
 
-        return self._site.run(put(piece) for piece in pieces)
+        answers = self._site.run(put(piece) for piece in pieces)
+        unclear = next((one for one in answers if type(one) is Temporary), None)
+        clear = self._site.explained(unclear) if isinstance(unclear, Temporary) else None
+        return [copy.copy(clear) if clear is not None and type(one) is Temporary else one for one in answers]
 
     async def read(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
         """Copy ranges of published files; a ref with a tag finds this content even when newer has the name."""
@@ -245,6 +250,11 @@ class SftpSession:
         site = self._site
         changing = Changing(site.layout, site.syncs, site.settings.folder_mode)
         return [answer for change in changes for answer in site.run([changing.change(change)])]
+
+    def where(self, ref: Ref) -> str:
+        """Return how programs such as scp name a staged file."""
+        settings, path = self._site.settings, self._site.layout.staged(target_of(ref))
+        return f"{f'{settings.user}@' if settings.user else ''}{settings.host}:{os.fsdecode(path)}"
 
     async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Remove what is staged, or what is published, whichever the ref names."""

@@ -22,9 +22,11 @@ MOST = 1 << 16
 FEW = 8
 """Up to so many files are flushed one by one, more by one call for their file system."""
 
+PROBE = b"./.dray-probe"
 LARGE = 1 << 20
 """Bytes of a file from which on OpenSSL, quicker than others but slow to begin, computes the digest."""
 
+_NOWHERE = b"dray: no such folder"
 _ABSENT = "No such file or directory"
 _TOOLS = {
     "sha256sum": b"command -v sha256sum",
@@ -37,6 +39,10 @@ _COMMANDS = {"sha256sum": b"sha256sum --", "shasum": b"shasum -a 256 --", "opens
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64})[ ]([ *])(.*)", re.DOTALL)
 _PLAIN = re.compile(rb"[A-Za-z0-9._/-]+")
 _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
+
+
+class NoShell(Exception):
+    """The account has no shell that is of use."""
 
 
 class Shell:
@@ -88,8 +94,13 @@ class Shell:
         """Make everything on the file system of a folder durable."""
         self._sync(folder, [b"-f", b"."])
 
+    def why_not(self, folder: bytes) -> str:
+        """Try to write into a folder and return what the system says, which SFTP does not."""
+        script = b"head -c 65536 /dev/zero 2>&1 >%s || true; rm -f %s" % (PROBE, PROBE)
+        return self._ask_in(folder, script).decode(errors="replace").strip()
+
     def _sync(self, folder: bytes, arguments: Sequence[bytes]) -> None:
-        answer = self._ask(_inside(folder, b"sync %s 2>&1 && echo durable" % b" ".join(arguments)))
+        answer = self._ask_in(folder, b"sync %s 2>&1 && echo durable" % b" ".join(arguments))
         # A file that is not there is no failure: whoever asks finds that out by its digest.
         said = [line for line in answer.decode(errors="replace").splitlines() if not line.endswith(_ABSENT)]
         if said != ["durable"] and (said or not answer):
@@ -103,12 +114,19 @@ class Shell:
         if size >= LARGE and "openssl" in self.tools and all(map(_PLAIN.fullmatch, names)):
             tool = "openssl"
         words = b" ".join(quoted(b"./" + name) for name in names)
-        answer = self._ask(_inside(folder, b"%s %s 2>/dev/null" % (_COMMANDS[tool], words)))
+        answer = self._ask_in(folder, b"%s %s 2>/dev/null" % (_COMMANDS[tool], words))
         for line in answer.split(b"\n"):
             match = _LINE.fullmatch(line)
             if match is not None:
                 name = _unescaped(match[4]) if match[1] else match[4]
                 yield name.removeprefix(b"./"), match[2].decode()
+
+    def _ask_in(self, folder: bytes, script: bytes) -> bytes:
+        """Run a script in a folder; NoShell where the shell does not see what SFTP sees."""
+        answer = self._ask(_inside(folder, script))
+        if answer.startswith(_NOWHERE):
+            raise NoShell("the shell does not see the directory")
+        return answer
 
     def _ask(self, script: bytes) -> bytes:
         """Run a script and return what it prints."""
@@ -138,7 +156,7 @@ def quoted(name: bytes) -> bytes:
 
 
 def _inside(folder: bytes, script: bytes) -> bytes:
-    return b"(cd %s && %s)" % (quoted(folder), script)
+    return b"(cd %s 2>/dev/null || { echo %s; exit; }; %s)" % (quoted(folder), _NOWHERE, script)
 
 
 def _unescaped(name: bytes) -> bytes:
@@ -160,8 +178,8 @@ def _groups(names: Sequence[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
-def opened(child: Child, stall: float) -> "Shell | None":
-    """Return the shell that a child talks to; None where the account has none that answers.
+def opened(child: Child, stall: float) -> Shell:
+    """Return the shell that a child talks to; NoShell where the account has none that answers.
 
     Raises what ssh says where it did not even get there.
     """
@@ -171,4 +189,4 @@ def opened(child: Child, stall: float) -> "Shell | None":
         child.close()
         if child.broke():
             raise
-        return None
+        raise NoShell("the account has no shell") from None

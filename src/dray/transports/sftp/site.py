@@ -5,7 +5,8 @@ import posixpath
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from dray.errors import DrayError, NotFound, Refused, Unreachable
+from dray.clock import SystemClock
+from dray.errors import Denied, DrayError, Forbidden, NoSpace, NotFound, Refused, Unreachable
 from dray.model.names import printable
 from dray.model.values import Level
 from dray.transports.sftp import scripts, wire
@@ -15,12 +16,19 @@ from dray.transports.sftp.final import Final
 from dray.transports.sftp.layout import Layout, encoded, joined
 from dray.transports.sftp.pool import Pool
 from dray.transports.sftp.settings import SftpSettings
-from dray.transports.sftp.shell import COMMAND, FEW, Shell, opened
+from dray.transports.sftp.shell import COMMAND, FEW, NoShell, Shell, opened
 from dray.transports.sftp.ssh import Child
 
+KEPT = 14 * 86400.0
+"""Seconds after which nobody comes back for what is staged: tries go on for days, not for weeks."""
 
-class NoShell(Refused):
-    """The account has no shell that can compute digests."""
+_WORDS: dict[str, type[DrayError]] = {
+    "No space left": NoSpace,
+    "quota exceeded": NoSpace,
+    "Read-only file system": Denied,
+    "Permission denied": Denied,
+}
+"""What systems say, in English as ``LC_ALL=C`` makes them."""
 
 
 class Site:
@@ -69,10 +77,7 @@ class Site:
 
     def _open_shell(self) -> Shell:
         host = self.settings.host
-        found = opened(Child([*self._command, "--", host, COMMAND], host), self.settings.stall)
-        if found is None:
-            raise NoShell("the account has no shell", item=host)
-        return found
+        return opened(Child([*self._command, "--", host, COMMAND], host), self.settings.stall)
 
     def run(self, work: Iterable[Script[R]]) -> list[R | DrayError]:
         """Run scripts over one connection; what one raises is its answer."""
@@ -109,25 +114,33 @@ class Site:
         """Return the scripts that bring bytes; before the first time, make the folders they need."""
         with self._lock:
             if not self._prepared:
-                staging = self.layout.staging
-                self.do(scripts.make_folder(staging, self.settings.folder_mode, durable=self.syncs))
+                self._prepare()
                 self._prepared = True
         return self.staged
+
+    def _prepare(self) -> None:
+        try:
+            self.do(scripts.make_folder(self.layout.staging, self.settings.folder_mode, durable=self.syncs))
+        except Forbidden as error:
+            # Not one file is at fault, but all of the place.
+            raise Denied(error.message, item=self.settings.name, hint="let the account write there") from error
 
     @property
     def staged(self) -> Arriving:
         """Return the scripts for what is staged, whether there is such or not."""
         settings = self.settings
-        return Arriving(self.layout, settings.limits, self.powers, self.level, settings.file_mode)
+        now = int(SystemClock().wall())
+        return Arriving(self.layout, settings.limits, self.powers, self.level, now, settings.file_mode)
 
     # What a shell does
 
     def warm(self) -> None:
-        """Open the shell before it is needed, if it is not open; whoever needs it hears why it cannot be had."""
-        if not self._no_shell and not self._warm:
+        """Open the shell before it is needed, and sweep; whoever needs the shell hears why it cannot be had."""
+        if not self._warm:
             self._warm = True
             with contextlib.suppress(DrayError):
                 self._with_shell(lambda shell: None)
+                self.do(self.staged.sweep(SystemClock().wall() - KEPT))
 
     def digests(self, paths: Sequence[bytes], size: int) -> tuple[dict[bytes, str], Level] | None:
         """Make files durable, then compute their sha256 there; None where the account has no shell for that.
@@ -138,7 +151,7 @@ class Site:
         if found is not None:
             return found
         if self.settings.verify == "remote":
-            raise NoShell("the account has no shell that computes digests", hint="verify by reading back instead")
+            raise Refused("the account has no shell that computes digests", hint="verify by reading back instead")
         return None
 
     def _with_shell(self, work: Callable[[Shell], R]) -> R | None:
@@ -160,6 +173,14 @@ class Site:
         names = {self.layout.below(path): path for path in paths}
         found = shell.digests(self.layout.top, list(names), size, sync=sync)
         return {names[name]: hex for name, hex in found.items() if name in names}, "durable" if sync else self.level
+
+    def explained(self, failure: DrayError) -> DrayError:
+        """Return a failure that SFTP does not explain with what a shell there says of it."""
+        said = self._with_shell(lambda shell: shell.why_not(self.layout.staging)) or ""
+        for words, cls in _WORDS.items():
+            if words in said:
+                return cls(f"{failure.message}; the system there says: {printable(said.rpartition(': ')[2])}")
+        return failure
 
     def sync_folders(self, folders: Sequence[bytes]) -> None:
         """Make the names in folders durable, where that is wanted and possible."""

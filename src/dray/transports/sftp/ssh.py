@@ -5,8 +5,10 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from typing import IO
 
-from dray.errors import DrayError, HostKeyRefused, Permanent, Unauthenticated, Unreachable, UsageError
+from dray import fs
+from dray.errors import DrayError, HostKeyRefused, NoSpace, Permanent, Unauthenticated, Unreachable, UsageError
 from dray.model.names import printable
 from dray.threads import in_thread
 from dray.transports.sftp.settings import SftpSettings
@@ -25,6 +27,9 @@ _FIXED = (
     # Whatever the user's configuration says: nothing is sent to a host that nobody has vouched for.
     *("ControlMaster=no", "RequestTTY=no", "StrictHostKeyChecking=yes"),
 )
+PATIENCE = 60.0
+"""Seconds for ssh to read its configuration, which may run programs."""
+
 _OF_SSH = 255
 Config = Mapping[str, str]
 """What ``ssh -G`` says of a host, by keyword in lower case."""
@@ -41,10 +46,13 @@ def defaults() -> Config:
 
 
 def _asked(arguments: Sequence[str]) -> Config:
+    command = ["ssh", *arguments]
     try:
-        done = subprocess.run(["ssh", *arguments], capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    except FileNotFoundError:
-        raise _missing() from None
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise Unreachable("ssh takes too long to read its configuration", item=arguments[-1]) from None
+    except OSError as error:
+        raise _unable(error) from error
     said = done.stderr.decode(errors="replace")
     if done.returncode:
         raise diagnosis(said, arguments[-1])
@@ -52,7 +60,10 @@ def _asked(arguments: Sequence[str]) -> Config:
     return {keyword.lower(): value for keyword, _, value in lines}
 
 
-def _missing() -> DrayError:
+def _unable(error: OSError) -> DrayError:
+    """Return why ssh could not even be started."""
+    if not isinstance(error, FileNotFoundError):
+        return fs.failure(error, "ssh")
     return Permanent("ssh is not installed here", hint="install OpenSSH's client (package openssh-client)")
 
 
@@ -82,7 +93,7 @@ class Child:
     def __init__(self, command: Sequence[str], host: str) -> None:
         self._host = host
         # A file takes all that is said without anybody reading it meanwhile.
-        self._said = tempfile.TemporaryFile(prefix="dray-")  # noqa: SIM115
+        self._said = _temporary()
         try:
             self.process = subprocess.Popen(
                 command,
@@ -93,9 +104,9 @@ class Child:
                 # Ctrl-C is for us: what is on its way arrives before the connection ends.
                 start_new_session=True,
             )
-        except FileNotFoundError:
+        except OSError as error:
             self._said.close()
-            raise _missing() from None
+            raise _unable(error) from error
         if self.process.stdin is None or self.process.stdout is None:
             raise LookupError("a child without pipes")
         self.to, self.out = self.process.stdin.fileno(), self.process.stdout.fileno()
@@ -127,6 +138,13 @@ class Child:
             self.process.kill()
             self.process.wait()
         self._said.close()
+
+
+def _temporary() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(prefix="dray-")
+    except OSError as error:
+        raise NoSpace(f"no temporary file can be made: {error.strerror}", item=tempfile.gettempdir()) from error
 
 
 # What ssh's last words mean

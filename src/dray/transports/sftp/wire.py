@@ -71,6 +71,7 @@ class Attrs(NamedTuple):
     size: int
     mode: int
     mtime: int
+    atime: int = 0
 
     @property
     def is_file(self) -> bool:
@@ -100,7 +101,7 @@ def text(data: bytes) -> bytes:
 
 def open_file(path: bytes, flags: int, mode: int | None = None) -> Request:
     """Ask for a handle; ``mode`` is what a new file gets, less the server's umask."""
-    return Request(OPEN, text(path) + LENGTH.pack(flags) + _attrs(None, mode))
+    return Request(OPEN, text(path) + LENGTH.pack(flags) + _mode(mode))
 
 
 def close(handle: bytes) -> Request:
@@ -134,20 +135,22 @@ def look_open(handle: bytes) -> Request:
     return Request(FSTAT, handle)
 
 
-def change_open(handle: bytes, mtime: int | None, mode: int | None) -> Request:
-    """Set time and mode of an open file."""
-    return Request(FSETSTAT, handle + _attrs(mtime, mode))
+def change_open(handle: bytes, atime: int, mtime: int) -> Request:
+    """Set the times of an open file."""
+    return Request(FSETSTAT, handle + _times(atime, mtime))
 
 
-def change(path: bytes, mtime: int | None, mode: int | None) -> Request:
-    """Set time and mode of a file."""
-    return Request(SETSTAT, text(path) + _attrs(mtime, mode))
+def change(path: bytes, atime: int, mtime: int) -> Request:
+    """Set the times of a file."""
+    return Request(SETSTAT, text(path) + _times(atime, mtime))
 
 
-def _attrs(mtime: int | None, mode: int | None) -> bytes:
-    flags = (_MODE if mode is not None else 0) | (_TIMES if mtime is not None else 0)
-    body = LENGTH.pack(flags) + (LENGTH.pack(mode) if mode is not None else b"")
-    return body + (_TWO.pack(mtime, mtime) if mtime is not None else b"")
+def _times(atime: int, mtime: int) -> bytes:
+    return LENGTH.pack(_TIMES) + _TWO.pack(atime, mtime)
+
+
+def _mode(mode: int | None) -> bytes:
+    return LENGTH.pack(0) if mode is None else _TWO.pack(_MODE, mode)
 
 
 def open_folder(path: bytes) -> Request:
@@ -167,7 +170,7 @@ def remove(path: bytes) -> Request:
 
 def make_folder(path: bytes, mode: int | None = None) -> Request:
     """Make a directory."""
-    return Request(MKDIR, text(path) + _attrs(None, mode))
+    return Request(MKDIR, text(path) + _mode(mode))
 
 
 def remove_folder(path: bytes) -> Request:
@@ -241,7 +244,7 @@ def attrs_of(body: bytes, at: int = 0) -> tuple[Attrs, int]:
     """Read attributes and return them with where they end; what is not told is 0."""
     (flags,) = LENGTH.unpack_from(body, at)
     at += 4
-    size = mode = mtime = 0
+    size = mode = mtime = atime = 0
     if flags & _SIZE:
         (size,), at = _SIZED.unpack_from(body, at), at + 8
     if flags & _OWNER:
@@ -249,12 +252,12 @@ def attrs_of(body: bytes, at: int = 0) -> tuple[Attrs, int]:
     if flags & _MODE:
         (mode,), at = LENGTH.unpack_from(body, at), at + 4
     if flags & _TIMES:
-        (_, mtime), at = _TWO.unpack_from(body, at), at + 8
+        (atime, mtime), at = _TWO.unpack_from(body, at), at + 8
     if flags & _MORE:
         count, at = int(LENGTH.unpack_from(body, at)[0]), at + 4
         for _ in range(2 * count):
             at += 4 + int(LENGTH.unpack_from(body, at)[0])
-    return Attrs(size, mode, mtime), at
+    return Attrs(size, mode, mtime, atime), at
 
 
 def names_of(reply: Reply) -> list[tuple[bytes, Attrs]]:
