@@ -13,6 +13,7 @@ from dray.messaging.amqp import Amqp
 from dray.messaging.broker import Address, Binding, Link, Message, Topology
 from dray.messaging.publisher import Publisher
 from dray.messaging.receiver import Received, Receiver
+from dray.wiring.queues import QueueNotes
 from tests.integration.brokered import delete_queue, waiting
 from tests.integration.test_client_tls import Authority
 from tests.servers.process import LOOPBACK
@@ -115,27 +116,40 @@ def test_messages_that_are_here_are_given_out_though_their_queue_was_deleted(
     assert linked(address, story) == [b"0", b"1"]
 
 
+def publishing(address: Address, binding: Binding) -> Publisher:
+    async def prepare(link: Link) -> None:
+        await link.declare(everything(binding))
+
+    return Publisher(Amqp(address), prepare, "test")
+
+
+async def taken(receiver: Receiver) -> Received:
+    received = await receiver.next()
+    await receiver.acknowledge(received)
+    return received
+
+
 def test_a_receiver_makes_a_deleted_queue_again_and_says_that_something_may_be_lost(
-    address: Address, binding: Binding, broker: RabbitMQ
+    address: Address, binding: Binding, broker: RabbitMQ, tmp_path: Path
 ) -> None:
     waits: list[str] = []
 
     async def story() -> list[Received]:
-        async def declared() -> None:
-            pass
-
-        broker_ = Amqp(address)
+        notes = QueueNotes(tmp_path / "journal.sqlite")
         async with (
-            Receiver(broker_, binding, False, declared, lambda error, _: waits.append(str(error))) as receiver,
-            Publisher(broker_, everything(binding), "test") as publisher,
+            Receiver(Amqp(address), binding, notes, lambda error, _: waits.append(str(error))) as receiver,
+            publishing(address, binding) as publisher,
         ):
             await publisher.publish(messages(binding, 1))
-            found = [await receiver.next()]
-            await receiver.acknowledge(found[0])
+            found = [await taken(receiver)]
+            assert not await notes.is_lost()
             await delete_queue(broker, binding.queue)
             found.append(await receiver.next())
+            assert await notes.is_lost()
+            await receiver.acknowledge(found[1])
+            assert not await notes.is_lost()
             await publisher.publish(messages(binding, 1))
-            return [*found, await receiver.next()]
+            return [*found, await taken(receiver)]
 
     before, lost, after = asyncio.run(story())
     assert ([one.body for one in before.arrivals], before.lost) == ([b"0"], False)
@@ -146,7 +160,7 @@ def test_a_receiver_makes_a_deleted_queue_again_and_says_that_something_may_be_l
 
 def test_a_publisher_goes_on_after_the_broker_was_killed(address: Address, binding: Binding, broker: RabbitMQ) -> None:
     async def story() -> list[object]:
-        async with Publisher(Amqp(address), everything(binding), "test") as publisher:
+        async with publishing(address, binding) as publisher:
             await publisher.publish(messages(binding, 1))
             broker.kill9()
             with pytest.raises(Unreachable):
@@ -165,7 +179,7 @@ def test_a_broker_that_stands_still_is_given_up(
     monkeypatch.setattr("dray.messaging.amqp.PATIENCE", 0.5)
 
     async def story() -> None:
-        async with Publisher(Amqp(address), everything(binding), "test") as publisher:
+        async with publishing(address, binding) as publisher:
             await publisher.publish(messages(binding, 1))
             os.killpg(broker.process.pid, 19)
             try:

@@ -108,6 +108,11 @@ class AmqpLink:
             done += [await self._queue(binding.queue), await self._bind(binding)]
         return done
 
+    async def has_queue(self, name: str) -> bool:
+        """Say whether a queue is there; whoever may not know is told that it is."""
+        problem = await self._tried(f"queue {name}", lambda channel: _declared_queue(channel, name, passive=True))
+        return not isinstance(problem, NotFound)
+
     async def publish(self, messages: Sequence[Message]) -> list[DrayError | None]:
         """Publish side by side and wait for every confirm."""
         with translated(self._address):
@@ -138,7 +143,7 @@ class AmqpLink:
 
     async def _queue(self, name: str) -> Declared:
         async def make(channel: aio_pika.abc.AbstractChannel, passive: bool) -> object:
-            return await channel.declare_queue(name, durable=True, passive=passive, timeout=PATIENCE)
+            return await _declared_queue(channel, name, passive=passive)
 
         return Declared("queue", name, *await self._there_or_made(f"queue {name}", make))
 
@@ -202,6 +207,10 @@ class AmqpLink:
         except DrayError as problem:
             return problem
         return None
+
+
+async def _declared_queue(channel: aio_pika.abc.AbstractChannel, name: str, *, passive: bool) -> object:
+    return await channel.declare_queue(name, durable=True, passive=passive, timeout=PATIENCE)
 
 
 async def _progressing(tasks: Sequence[asyncio.Task[DrayError | None]]) -> None:

@@ -104,6 +104,9 @@ class Link(Protocol):
     async def declare(self, topology: Topology) -> Sequence[Declared]:
         """Make what is not there, and say of each thing what became of it; repeating it changes nothing."""
 
+    async def has_queue(self, name: str) -> bool:
+        """Say whether a queue is there."""
+
     async def publish(self, messages: Sequence[Message]) -> Sequence[Failure | None]:
         """Publish messages; None for each that the broker has durably, in the order of the messages.
 

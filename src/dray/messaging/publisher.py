@@ -1,22 +1,22 @@
 """Publishes over one link that is opened when it is needed and opened again after it broke."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 
 from dray.errors import NotFound
-from dray.messaging.broker import Broker, Declared, Failure, Link, Message, Topology
+from dray.messaging.broker import Broker, Declared, Failure, Link, Message
 
 
 class Publisher:
-    """Publishes messages; where they go is declared first, each time a link is opened. Use it with ``async with``.
+    """Publishes messages; each time a link is opened it is prepared first. Use it with ``async with``.
 
     A call that fails may be made again: the next one opens a new link. Calls may overlap.
     """
 
-    def __init__(self, broker: Broker, topology: Topology, name: str) -> None:
-        self._broker, self._topology, self._name = broker, topology, name
+    def __init__(self, broker: Broker, prepare: Callable[[Link], Awaitable[None]], name: str) -> None:
+        self._broker, self._prepare, self._name = broker, prepare, name
         self._open: AsyncExitStack | None = None
         self._link: Link | None = None
         self._opening = asyncio.Lock()
@@ -46,7 +46,7 @@ class Publisher:
             if self._link is None:
                 async with AsyncExitStack() as stack:
                     link = await stack.enter_async_context(self._broker.connect(self._name))
-                    raise_missing(await link.declare(self._topology))
+                    await self._prepare(link)
                     self._open, self._link = stack.pop_all(), link
             return self._link
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
+from typing import Protocol
 
 from dray.errors import DrayError, NotFound, Temporary
 from dray.messaging.broker import Arrival, Binding, Broker, Consumption, Topology
@@ -24,6 +25,22 @@ SELDOM = 30.0
 """Seconds between two tries where somebody has to do something first, such as give a right."""
 
 
+class Memory(Protocol):
+    """Remembers, durably, whether a queue was ever there, and whether what may have been lost in it was looked for."""
+
+    async def missing(self) -> None:
+        """Remember, before it is made, that the queue is not there: a loss if it ever was."""
+
+    async def there(self) -> None:
+        """Remember that the queue is there."""
+
+    async def is_lost(self) -> bool:
+        """Say whether there was a loss that nobody has made up for."""
+
+    async def found(self) -> None:
+        """Remember that somebody has."""
+
+
 class Received(Value, frozen=True):
     """Messages that came together; ``lost`` says that the queue had vanished, and whatever was in it.
 
@@ -38,20 +55,19 @@ class Received(Value, frozen=True):
 class Receiver:
     """Receives what a queue is bound to. Use it with ``async with``.
 
-    ``known`` says that the queue was there before, so that its absence is a loss. ``declared`` is called each time
-    the queue is known to be there, ``waiting`` with the reason and the seconds until the next try.
+    Whoever makes a queue again that had vanished has to look for what may have been in it: that is remembered before
+    it is made, until it was done. ``waiting`` is called with the reason and the seconds until the next try.
     """
 
     def __init__(
         self,
         broker: Broker,
         binding: Binding,
-        known: bool,
-        declared: Callable[[], Awaitable[None]],
+        memory: Memory,
         waiting: Callable[[DrayError, float], None],
     ) -> None:
         self._broker, self._binding = broker, binding
-        self._known, self._declared, self._waiting = known, declared, waiting
+        self._memory, self._waiting = memory, waiting
         self._open: AsyncExitStack | None = None
         self._consumption: Consumption | None = None
         self._failures, self._round, self._lost = 0, 0, False
@@ -70,7 +86,6 @@ class Receiver:
             try:
                 consumption = self._consumption or await self._begin()
                 if self._lost:
-                    self._lost = False
                     return Received((), lost=True, round=self._round)
                 arrivals = await consumption.next()
                 return Received(tuple(arrivals), round=self._round)
@@ -80,6 +95,9 @@ class Receiver:
 
     async def acknowledge(self, received: Received, refused: Sequence[int] = ()) -> None:
         """Let the broker forget messages; those of a link that broke come again, which does no harm."""
+        if received.lost:
+            await self._memory.found()
+            self._lost = False
         if received.round != self._round or self._consumption is None:
             return
         taken = [one.number for one in received.arrivals if one.number not in refused]
@@ -93,11 +111,12 @@ class Receiver:
         """Connect, declare and consume; ends with everything open, or nothing."""
         async with AsyncExitStack() as stack:
             link = await stack.enter_async_context(self._broker.connect(f"dray {self._binding.queue}"))
+            if not await link.has_queue(self._binding.queue):
+                await self._memory.missing()
             declared = await link.declare(Topology((self._binding.exchange,), (self._binding,)))
             raise_missing([one for one in declared if one.kind != "exchange"])
-            made = any(one.kind == "queue" and one.state == "made" for one in declared)
-            self._lost, self._known = self._lost or (made and self._known), True
-            await self._declared()
+            await self._memory.there()
+            self._lost = await self._memory.is_lost()
             consumption = await link.consume(self._binding.queue, AHEAD)
             self._open, self._consumption = stack.pop_all(), consumption
         self._failures, self._round = 0, self._round + 1

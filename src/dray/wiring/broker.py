@@ -1,10 +1,8 @@
 """What a hot directory with a broker is put together from: a feed, announcements, or a broker as destination."""
 
-import hashlib
 import re
-import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +14,14 @@ from dray.clock import Clock
 from dray.config.settings import Broker as Section
 from dray.errors import DrayError, UsageError
 from dray.messaging import broker as seam
-from dray.messaging.broker import Address, Binding, Declared, Topology
-from dray.messaging.publisher import Publisher
+from dray.messaging.broker import Address, Binding, Declared, Link, Topology
+from dray.messaging.publisher import Publisher, raise_missing
 from dray.messaging.receiver import Receiver
 from dray.messaging.v03 import EVERYTHING
 from dray.model.values import Value
 from dray.threads import in_thread
 from dray.transports.base import Transport
-from dray.wiring.home import write_new
+from dray.wiring.queues import QueueNotes
 
 BROKER = "broker"
 """As destination: nowhere; files are announced for others to take."""
@@ -67,33 +65,25 @@ class Brokered(Value, frozen=True):
             return f"file:{self.root}"
         return public_url(self.to, f"[hot.{self.name}.broker]")
 
-    def queue(self) -> tuple[str, bool]:
-        """Return the name of the queue and whether it was ever declared; a name is chosen once. Blocks."""
-        if self.settings.queue:
-            return self.settings.queue, self._marker(self.settings.queue).exists()
-        kept = self._marker()
-        with suppress(FileExistsError):
-            kept.parent.mkdir(0o700, parents=True, exist_ok=True)
-            name = f"q_{self.address.user}.dray.{self.name}.{secrets.token_hex(4)}"
-            write_new(kept, f"{name}\n".encode())
-            return name, False
-        return kept.read_text().strip(), True
+    @property
+    def notes(self) -> QueueNotes:
+        """Return what is remembered of its queue."""
+        return QueueNotes(self.journal, self.settings.queue or "")
 
-    def remember(self, queue: str) -> None:
-        """Note that a queue was declared, so that its absence will be a loss. Blocks."""
-        with suppress(FileExistsError):
-            write_new(self._marker(self.settings.queue or ""), f"{queue}\n".encode())
-
-    def binding(self) -> tuple[Binding, bool]:
-        """Return what is consumed, and whether it was ever declared. Blocks."""
-        queue, known = self.queue()
-        return Binding(queue, self.settings.exchange or "", tuple(self.settings.topics) or (EVERYTHING,)), known
+    def binding(self) -> Binding:
+        """Return what is consumed. Blocks."""
+        queue = self.settings.queue or self.notes.name(f"q_{self.address.user}.dray.{self.name}")
+        return Binding(queue, self.settings.exchange or "", tuple(self.settings.topics) or (EVERYTHING,))
 
     def posting(self) -> Topology:
-        """Return what announcements need: those that nothing else is done with wait in the queue that is named."""
+        """Return what announcements need. Blocks.
+
+        The queue that is named is made for those that will take from it, but only at first: one that vanishes later is
+        left to them, for they look for what was in it.
+        """
         exchange, queue = self.settings.post_exchange or "", self.settings.queue
-        bindings = (Binding(queue, exchange, (EVERYTHING,)),) if queue and self.to == BROKER else ()
-        return Topology((exchange,), bindings)
+        first = queue and self.to == BROKER and not self.notes.is_used()
+        return Topology((exchange,), (Binding(queue, exchange, (EVERYTHING,)),) if queue and first else ())
 
     def topology(self) -> Topology:
         """Return everything that this hot directory needs at the broker. Blocks."""
@@ -101,11 +91,7 @@ class Brokered(Value, frozen=True):
         if not self.settings.exchange:
             return posting
         exchanges = tuple(dict.fromkeys((self.settings.exchange, *posting.exchanges)))
-        return Topology(exchanges, (self.binding()[0],))
-
-    def _marker(self, queue: str = "") -> Path:
-        digest = hashlib.sha256(queue.encode()).hexdigest()[:8] if queue else ""
-        return self.journal.with_suffix(f".queue{digest}")
+        return Topology(exchanges, (self.binding(),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +116,7 @@ async def ends(hot: Brokered, clock: Clock, say: Say) -> AsyncIterator[Ends]:
         if not hot.settings.post_exchange:
             yield Ends(feed)
             return
-        publisher = await stack.enter_async_context(Publisher(broker, hot.posting(), f"dray {hot.name}"))
+        publisher = await stack.enter_async_context(Publisher(broker, _prepare(hot), f"dray {hot.name}"))
         voice = Voice(hot.settings.post_exchange, hot.base_url(), hot.address.user)
         if hot.to == BROKER:
             yield Ends(feed, destination=Posting(publisher, voice, hot.root, clock))
@@ -138,15 +124,21 @@ async def ends(hot: Brokered, clock: Clock, say: Say) -> AsyncIterator[Ends]:
             yield Ends(feed, Announcer(publisher, voice, clock, say).announce)
 
 
+def _prepare(hot: Brokered) -> Callable[[Link], Awaitable[None]]:
+    async def prepare(link: Link) -> None:
+        topology = await in_thread(None, hot.posting)
+        declared = await link.declare(topology)
+        raise_missing([one for one in declared if one.kind == "exchange"])
+        if topology.bindings and all(one.problem is None for one in declared):
+            await hot.notes.there()
+
+    return prepare
+
+
 @asynccontextmanager
 async def _feed(hot: Brokered, broker: seam.Broker, say: Say) -> AsyncIterator[Told]:
-    binding, known = await in_thread(None, hot.binding)
+    binding = await in_thread(None, hot.binding)
     trouble = ""
-
-    async def declared() -> None:
-        nonlocal trouble
-        trouble = ""
-        await in_thread(None, hot.remember, binding.queue)
 
     def waiting(error: DrayError, seconds: float) -> None:
         nonlocal trouble
@@ -154,7 +146,7 @@ async def _feed(hot: Brokered, broker: seam.Broker, say: Say) -> AsyncIterator[T
             say(f"waiting for the broker: {error}; next try in {seconds:.0f} s")
         trouble = str(error)
 
-    async with Receiver(broker, binding, known, declared, waiting) as receiver:
+    async with Receiver(broker, binding, hot.notes, waiting) as receiver:
         yield Told(receiver, hot.address.user, say)
 
 
@@ -162,9 +154,12 @@ async def declare(hot: Brokered) -> list[Declared]:
     """Make what a hot directory needs at its broker, and say what became of each thing."""
     topology = await in_thread(None, hot.checked().topology)
     async with amqp(hot.address).connect(f"dray declare {hot.name}") as link:
+        for binding in topology.bindings:
+            if hot.settings.exchange and not await link.has_queue(binding.queue):
+                await hot.notes.missing()
         declared = list(await link.declare(topology))
-    if all(one.problem is None for one in declared) and topology.bindings:
-        await in_thread(None, hot.remember, topology.bindings[0].queue)
+    if topology.bindings and all(one.problem is None for one in declared):
+        await hot.notes.there()
     return declared
 
 

@@ -219,6 +219,19 @@ def kill(farm: Farm) -> str | None:
     return f"exit {code}" if code == -9 else None
 
 
+def kill_agent(farm: Farm) -> str | None:
+    """One of the agents is killed while files come, and started again after a while."""
+    name = farm.chance.choice(sorted(farm.agents))
+    farm.drop(0.5)
+    farm.soon()
+    farm.agents[name].kill9()
+    code = farm.agents[name].wait()
+    farm.drop()
+    time.sleep(farm.chance.uniform(0, 1))
+    farm.agents[name].start()
+    return f"{name}: exit {code}" if code == -9 else None
+
+
 def restart(farm: Farm) -> str | None:
     """The broker is stopped in order while files come, and started again."""
     farm.drop()
@@ -280,6 +293,7 @@ def absent(farm: Farm) -> str | None:
 TRIES: dict[str, Callable[[Farm], str | None]] = {
     "killed": kill,
     "queue deleted": delete,
+    "agent killed": kill_agent,
     "absent at the start": absent,
     "restarted": restart,
     "partition": partition,
@@ -302,10 +316,10 @@ def farm(base: Path, chance: random.Random) -> Iterator[Farm]:
 
 ROW = Row(
     "R9",
-    "the broker is killed, restarted, absent at the start or cut off for 30 s, or its queue is deleted",
+    "broker or agent killed; broker restarted, absent at the start, cut off for 30 s; its queue deleted",
     "nothing lost, nothing twice, nothing stuck; consumers back within 30 s",
     run,
     30,
     300,
-    4,
+    5,
 )
