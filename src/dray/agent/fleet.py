@@ -79,10 +79,11 @@ class Fleet:
         asked = self.reload.is_set()
         self.reload.clear()
         stamps = await in_thread(None, lambda: (self._source.stamp(), self._control.stamp()))
+        # What is wanted comes first, so that nothing begins that is to rest.
+        if self._stamps == (None, None) or stamps[1] != self._stamps[1]:
+            self._wanted = await in_thread(None, self._control.wanted)
         if asked or stamps[0] != self._stamps[0]:
             await self._load()
-        if stamps[1] != self._stamps[1]:
-            self._wanted = await in_thread(None, self._control.wanted)
         self._stamps = stamps
         await self._look_at_addresses()
         now = self._clock.wall()
@@ -144,7 +145,7 @@ class Fleet:
     async def _beat(self) -> None:
         """Give a sign of life, when it is due or something changed."""
         hot = tuple(station.tracker.status() for station in self._stations.values())
-        told = tuple((one.name, one.state, one.why) for one in hot)
+        told = (self._settings_error, *((one.name, one.state, one.why) for one in hot))
         due = self._clock.monotonic() - self._beaten >= min(BEAT, (self._notifier.watchdog or BEAT * 3) / 3)
         if not due and told == self._told:
             return

@@ -70,7 +70,8 @@ class Tracker:
     def _told(self, why: str, state: HotState) -> None:
         cause = re.sub(r"\d+", "", why)
         if why and cause != self._cause:
-            LOG.log(logging.ERROR if state == "broken" else logging.WARNING, "[%s] %s", self._name, printable(why))
+            level = {"broken": logging.ERROR, "waiting": logging.WARNING}.get(state, logging.INFO)
+            LOG.log(level, "[%s] %s: %s", self._name, state, printable(why))
         self._cause = cause
 
     def expect(self, files: int, nbytes: int) -> None:
