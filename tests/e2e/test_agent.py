@@ -1,5 +1,6 @@
 """The agent as its owner uses it: started, asked, paused, killed, mended and stopped, and every file arrives once."""
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from dray.cli import daemon
+from dray.cli.context import App
+from dray.cli.main import main
 from tests.e2e.test_cli import check_shape
 from tests.servers.dray import DRAY, clean_environment
 from tests.servers.process import find_command
@@ -288,3 +292,19 @@ def test_installing_the_service_says_when_linger_is_off_and_what_mends_it(owner:
     verbs = [line.split()[2] for line in asked]
     assert verbs == ["daemon-reload", "daemon-reload", "enable", "restart", "start", "disable", "daemon-reload"]
     assert all(line.startswith("systemctl --user ") for line in asked)
+
+
+def test_an_agent_that_hangs_is_replaced_by_sanity(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner.run("start")
+    first = owner.pid
+    os.kill(first, signal.SIGSTOP)
+    owner.drop(3)
+    for name, value in owner.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(daemon, "HANGS", 3.0)
+    time.sleep(4.0)
+    said = io.StringIO()
+    assert main(["sanity", "--json"], App(owner.env, said, io.StringIO())) == 0
+    assert json.loads(said.getvalue())["data"]["agent"] == "restarted"
+    assert owner.pid != first
+    owner.complete(3)

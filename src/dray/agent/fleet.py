@@ -81,7 +81,7 @@ class Fleet:
         stamps = await in_thread(None, lambda: (self._source.stamp(), self._control.stamp()))
         # What is wanted comes first, so that nothing begins that is to rest.
         if self._stamps == (None, None) or stamps[1] != self._stamps[1]:
-            self._wanted = await in_thread(None, self._control.wanted)
+            await self._read_wanted()
         if asked or stamps[0] != self._stamps[0]:
             await self._load()
         self._stamps = stamps
@@ -90,6 +90,12 @@ class Fleet:
         for name, station in self._stations.items():
             station.bar(self._bar(name, station.plan, now))
             station.rate.limit = _limit(station.plan, now)
+
+    async def _read_wanted(self) -> None:
+        try:
+            self._wanted = await in_thread(None, self._control.wanted)
+        except DrayError as error:
+            LOG.error("what is wanted cannot be read, so it stays as it was: %s", error)
 
     async def _load(self) -> None:
         """Take new settings; wrong ones change nothing but what is said."""
