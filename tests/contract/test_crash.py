@@ -21,7 +21,7 @@ from dray.transports.refs import target_of
 from dray.transports.wrappers import Wrapper
 from tests.contract.cargo import Cargo, content, good, local_item
 from tests.contract.disks import OPERATIONS, FaultyDisk, PowerDisk, SimulatedCrash
-from tests.contract.places import LIMITS, Place, PosixPlace
+from tests.contract.places import LIMITS, Place, PosixPlace, SftpPlace
 
 OLD = content(1500, 7)
 FILES = {
@@ -64,7 +64,7 @@ def check_nothing_is_half(place: Place) -> None:
     """Whoever looks now sees complete files only, the older version or the new one."""
     for path, data in place.contents().items():
         assert data in ([FILES[path], OLD] if path == "again.txt" else [FILES[path]]), f"{path} is half"
-    if isinstance(place, PosixPlace) and place.contents().get("again.txt") == FILES["again.txt"]:
+    if isinstance(place, PosixPlace | SftpPlace) and place.contents().get("again.txt") == FILES["again.txt"]:
         assert OLD in [kept.read_bytes() for kept in place.root.glob(".dray/versions/*/*/*")], "the old one is lost"
 
 

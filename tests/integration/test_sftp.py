@@ -36,6 +36,7 @@ from dray.moving.source import LocalFiles
 from dray.transports.base import Piece
 from dray.transports.sftp import pipe
 from dray.transports.sftp.session import Sftp, SftpSession
+from dray.transports.sftp.settings import SftpSettings
 from dray.transports.sftp.shell import Shell
 from dray.transports.wrappers import Retrying
 from tests.contract.cargo import Cargo, content, entries, good, local_item, read_back
@@ -404,6 +405,26 @@ def test_what_ssh_says_is_in_the_error(tmp_path: Path) -> None:
         error = failure_of(server, tmp_path)
         assert isinstance(error, Unreachable)
         assert "resolve hostname nowhere.invalid" in str(error)
+
+
+def test_hosts_behind_others_and_open_connections_are_used_as_ssh_does(server: Sshd, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    behind = f"Host behind\n  HostName localhost\n  HostKeyAlias [127.0.0.1]:{server.port}\n  Port {server.port}\n"
+    own = f"  IdentityFile {server.base}/id\n  UserKnownHostsFile {server.base}/known_hosts\n  ProxyJump {HOST}\n"
+    config.write_text(f"{behind}{own}\n{server.config.read_text()}")
+
+    async def story(host: str) -> None:
+        settings = SftpSettings(host, path=str(tmp_path / host), config_file=str(config), limits=LIMITS)
+        async with Sftp(settings).connect() as session:
+            with Cargo(tmp_path / "src", "f", content(3 * PIECE)) as cargo:
+                await cargo.arrive(session)
+
+    asyncio.run(story("behind"))
+    with server.master():
+        before = server.process.tail(10**6).count("Accepted")
+        asyncio.run(story(HOST))
+        assert server.process.tail(10**6).count("Accepted") == before
+    assert files_below(tmp_path / "behind") == files_below(tmp_path / HOST) == {"f": content(3 * PIECE)}
 
 
 # What it leaves
