@@ -57,7 +57,11 @@ def campaign(plan: Plan, number: int, files: int) -> None:
         findings = early + [str(one) for one in after_second_run(rig)]
         for victim in victims:
             mine = [text for text in findings if victim.path.name in text]
-            plan.record(f"{command}: {victim.change.name}", victim.proof(client), mine)
+            proof = victim.proof(client)
+            if proof or mine:
+                plan.record(f"{command}: {victim.change.name}", proof, mine)
+            else:
+                plan.add("changed too late to be read again, not counted", 1)
         plan.blame([text for text in findings if not any(victim.path.name in text for victim in victims)])
         plan.add("writes through an old mapping", mapping.writes)
 
