@@ -244,10 +244,12 @@ class Ssh(Section, frozen=True, kw_only=True):
         bool, Meta(description="flush files and folders to the disks there before they count as arrived")
     ] = True
     file_mode: Annotated[
-        str | None, Meta(pattern="^[0-7]{3,4}$", description="permissions of new files, less the umask there")
+        Annotated[str, Meta(pattern="^[0-7]{3,4}$")] | None,
+        Meta(description="permissions of new files, less the umask there"),
     ] = None
     folder_mode: Annotated[
-        str | None, Meta(pattern="^[0-7]{3,4}$", description="permissions of new folders, less the umask there")
+        Annotated[str, Meta(pattern="^[0-7]{3,4}$")] | None,
+        Meta(description="permissions of new folders, less the umask there"),
     ] = None
     stall_timeout: Annotated[
         Seconds, Meta(description="how long an answer may take before the connection is given up and tried again")

@@ -30,11 +30,12 @@ from dray.config.load import Loaded
 from dray.config.parse import Timetable
 from dray.errors import DrayError, NotFound
 from dray.model.agent import Record
+from dray.moving.known import Sent
 from dray.threads import in_thread
 from dray.transports.accelerated import Accelerating
 from dray.transports.base import Session, Transport
 from dray.wiring.broker import Ends, ends
-from dray.wiring.client import Options, Waiting
+from dray.wiring.client import Options, Waiting, known
 from dray.wiring.destinations import open_place
 from dray.wiring.hot import Configured, configured
 
@@ -98,6 +99,7 @@ class Running:
                 if place is None:
                     return
                 hot = replace(hot, prefix=place.path)
+                await in_thread(None, self._note, place)
             lane = Lane(far.destination or self._transport(tracker, rate), self.one.settings.senders)
             announce: Announce | None = far.announce
             feed: Feed | None = far.feed
@@ -110,6 +112,12 @@ class Running:
             return _Dataset(self.household.servers, settings.to, options, rate, tracker.waiting)
         place = open_place(parse(settings.to), options, self.loaded.settings.ssh, clock, tracker.waiting, rate)
         return Accelerating(place, self.one.program) if self.one.program is not None else place
+
+    def _note(self, place: Place) -> None:
+        """Note where the directory is being sent, so that `dray safe` knows."""
+        sent = Sent(self.one.hot.root, place.server, place.dataset, place.path, self.household.clock.wall())
+        with known() as notes:
+            notes.remember([sent])
 
     async def _place(self, tracker: Tracker, stop: asyncio.Event) -> Place | None:
         """Find out what the address of a server names; it is waited for, None when it was stopped."""

@@ -102,8 +102,10 @@ class Verdict(msgspec.Struct, frozen=True):
 @define("check", examples=("dray config check", "dray config check --config new.toml"), needs_settings=False)
 def check(app: App) -> int:
     """Read all layers and every secret file they name; exit 2 at the first mistake, 11 for odd names."""
+    from dray.wiring.hot import configured
 
     loaded = app.loaded
+    configured(loaded)
     for file in (loaded.settings.client.token_file, loaded.settings.database.url_file):
         if file:
             read_secret(Path(file).expanduser())
