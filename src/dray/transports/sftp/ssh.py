@@ -116,7 +116,9 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         self._said.seek(0)
-        return diagnosis(self._said.read().decode(errors="replace"), self._host)
+        code = self.process.returncode
+        otherwise = "ssh was killed" if code is not None and code < 0 else "the server ended the connection"
+        return diagnosis(self._said.read().decode(errors="replace"), self._host, otherwise)
 
     def broke(self) -> bool:
         """Say of a closed child whether ssh itself failed, rather than what it ran or we hung up."""
@@ -150,7 +152,10 @@ def _temporary() -> IO[bytes]:
 # What ssh's last words mean
 
 _FINGERPRINT = re.compile(r"Server host key: \S+ (SHA256:\S+)")
-_NOISE = re.compile(r"^(debug\d: .*|OpenSSH_.*|\*\* .*|Warning: Permanently added .*|@+.*)$")
+_NOISE = re.compile(
+    r"^(debug\d: .*|OpenSSH_.*|\*\* .*|Warning: Permanently added .*|@+.*|Authenticated (to|using) .*|Transferred: .*"
+    r"|Bytes per second: .*)$"
+)
 _WORDS: Sequence[tuple[str, type[DrayError], str]] = (
     (r"Could not resolve hostname", Unreachable, "check the name, or the Host in ~/.ssh/config"),
     (r"Permission denied|Too many authentication failures|No supported authentication", Unauthenticated,
@@ -162,10 +167,10 @@ _WORDS: Sequence[tuple[str, type[DrayError], str]] = (
 )  # fmt: skip
 
 
-def diagnosis(said: str, host: str) -> DrayError:
-    """Return the error that ssh's words on stderr stand for."""
+def diagnosis(said: str, host: str, otherwise: str = "ssh ended without a word") -> DrayError:
+    """Return the error that ssh's words on stderr stand for; ``otherwise`` is said where there are none."""
     words = [line for line in said.replace("\r", "").splitlines() if line and not _NOISE.match(line)]
-    last = printable("; ".join(words[-2:])) or "ssh ended without a word"
+    last = printable("; ".join(words[-2:])) or otherwise
     if re.search(r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED", said):
         return _host_key(said, host)
     for pattern, cls, hint in _WORDS:
