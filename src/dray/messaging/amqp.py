@@ -277,6 +277,10 @@ class AmqpConsumption:
         self._something.set()
 
 
+# The last three are how aiormq tells of a connection that ended at an odd moment.
+FAILURES = (amqp.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError, StopAsyncIteration)
+
+
 @contextmanager
 def translated(address: Address, what: str = "") -> Iterator[None]:
     """Turn failures of AMQP and of the network into ours."""
@@ -284,7 +288,13 @@ def translated(address: Address, what: str = "") -> Iterator[None]:
         yield
     except DrayError:
         raise
-    except (amqp.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError) as error:
+    except FAILURES as error:
+        raise _translation(address, what, error) from error
+    except asyncio.CancelledError as error:
+        # A connection that ends cancels who waits for its answers; only who was cancelled from outside is to end.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
         raise _translation(address, what, error) from error
 
 
