@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,8 @@ from dray.transports.sftp.session import Sftp
 from tests.integration.brokered import Ear, Site, Station
 from tests.integration.hot import until
 from tests.integration.test_broker import contents, fill
-from tests.servers.process import LOOPBACK
+from tests.servers.dray import DRAY, clean_environment
+from tests.servers.process import LOOPBACK, Process
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.sr3 import Sr3, sr3
 from tests.servers.sshd import Sshd, sshd
@@ -91,12 +93,12 @@ def test_a_real_sender_delivers_what_we_announce_and_announces_it_with_our_diges
     )
 
     async def story() -> None:
-        async with site.watcher(root).running():
-            fill(root, files)
-            await until(lambda: there(far) == files)
-            await ear.until(lambda: len(ear.messages) == 8)
+        fill(root, files)
+        await until(lambda: there(far) == files)
+        await ear.until(lambda: len(ear.messages) == 8)
 
-    asyncio.run(story())
+    with watch_command(site, root):
+        asyncio.run(story())
     for path, data in files.items():
         ours, theirs = (
             next(m for m in ear.messages if m.exchange == exchange and decode(m.body).path == path)
@@ -112,6 +114,24 @@ def test_a_real_sender_delivers_what_we_announce_and_announces_it_with_our_diges
             **{key: type(value) for key, value in repeated.items()},
             "mtime": str,
         }.items()
+
+
+@contextmanager
+def watch_command(site: Site, root: Path) -> Iterator[None]:
+    """Run `dray watch` for a directory whose files are only announced."""
+    home = site.base / "ours"
+    home.mkdir()
+    table = {"url": site.broker.url(password=None), "password_file": site.password, "post_exchange": site.files}
+    broker = "".join(f'{key} = "{value}"\n' for key, value in table.items())
+    (home / "config.toml").write_text(f'[hot.lab]\npath = "{root}"\nto = "broker"\n[hot.lab.broker]\n{broker}')
+    environment = clean_environment(home, {"DRAY_CONFIG": str(home / "config.toml")})
+    process = Process([str(DRAY), "watch", "lab"], home / "watch.log", environment)
+    process.start()
+    try:
+        yield
+        assert process.running, process.tail()
+    finally:
+        process.stop()
 
 
 def test_what_a_real_watch_announces_is_delivered_once_by_senders_of_ours(

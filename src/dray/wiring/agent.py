@@ -17,9 +17,8 @@ from dray.agent.fleet import Fleet, Source
 from dray.agent.notify import Notifier
 from dray.agent.outbox import Announce
 from dray.agent.process import MARK, began, boot, mark
-from dray.agent.send import Lane, first
+from dray.agent.send import Lane, Show, first
 from dray.agent.station import Plan
-from dray.agent.tracker import Tracker
 from dray.agent.watch import watch
 from dray.client.address import Place
 from dray.client.elsewhere import parse
@@ -89,7 +88,7 @@ class Running:
     loaded: Loaded
     household: Household
 
-    async def run(self, tracker: Tracker, rate: Rate, stop: asyncio.Event) -> None:
+    async def run(self, tracker: Show, rate: Rate, stop: asyncio.Event) -> None:
         """Open the ends and watch until ``stop``."""
         hot, clock, brokered = self.one.hot, self.household.clock, self.one.brokered
         async with AsyncExitStack() as stack:
@@ -105,7 +104,7 @@ class Running:
             feed: Feed | None = far.feed
             await watch(hot, replace(lane, announce=announce), tracker, stop, clock, feed)
 
-    def _transport(self, tracker: Tracker, rate: Rate) -> Transport:
+    def _transport(self, tracker: Show, rate: Rate) -> Transport:
         settings, clock = self.one.settings, self.household.clock
         options = Options(parallel=settings.senders, retry_for=PATIENCE, keep_older=False)
         if self.one.serves:
@@ -119,7 +118,7 @@ class Running:
         with known() as notes:
             notes.remember([sent])
 
-    async def _place(self, tracker: Tracker, stop: asyncio.Event) -> Place | None:
+    async def _place(self, tracker: Show, stop: asyncio.Event) -> Place | None:
         """Find out what the address of a server names; it is waited for, None when it was stopped."""
         while not stop.is_set():
             try:

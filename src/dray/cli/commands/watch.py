@@ -39,6 +39,7 @@ from dray.wiring.destinations import open_place
 from dray.wiring.watch import destination, journal_of
 
 OUTPUT = {"hot.files": Stood, "hot.files.summary": Totals, "hot.plan": Planned}
+DIRECTORY = click.Path(exists=True, file_okay=False)
 EVERY = 5.0
 """Seconds between two tries to find the server."""
 
@@ -100,11 +101,12 @@ class Wanted(Common, frozen=True, kw_only=True):
         "dray watch ~/to_hpfx sftp://hpfx/on_hpfx                   # an account behind ssh, from its login directory",
         "dray watch /instrument run7 --once                         # what is there now, then end",
         'dray watch /instrument run7 --filter "+ *.h5" --filter "- **" --dry-run',
+        "dray watch lab                                             # [hot.lab] of the settings",
         'dray watch /instrument run7 --done-file "{name}.done"      # a file counts once this one is there',
     ),
 )
-@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
-@click.argument("to", metavar="URL/DATASET[/PATH]|sftp://HOST/PATH")
+@click.argument("directory", metavar="DIR|NAME")
+@click.argument("to", metavar="[URL/DATASET[/PATH]|sftp://HOST/PATH]", required=False)
 @click.option("--once", is_flag=True, help="Send what is there, wait for the verdicts and end.")
 @click.option("--settle", metavar="TIME", help="How long a file must rest where its end is not seen. [default: 2s]")
 @click.option(
@@ -121,14 +123,27 @@ def command(app: App, **given: Any) -> int:
     closed after writing, else when it has rested; names in progress (.*, *.tmp, *.part, *.partial) are left alone.
     sftp://HOST/PATH is a directory behind ssh, seen from the login directory (sftp://HOST//PATH: from the root); HOST
     may be one of ~/.ssh/config. What has a name there is replaced by newer content of that name. Nothing is deleted
-    anywhere. A journal keeps how far each file got, so it may be stopped or killed at any time.
+    anywhere. A journal keeps how far each file got, so it may be stopped or killed at any time. NAME alone is a hot
+    directory of the settings, [hot.NAME], which then runs here instead of in the agent.
     """
+    if given["to"] is None:
+        return _by_name(app, given["directory"], given)
+    DIRECTORY.convert(given["directory"], None, click.get_current_context())
     wanted = msgspec.convert(given, Wanted)
     wanted.rules(app)
     wanted.policy(app)
     if wanted.dry_run:
         return app.run(lambda stop: _plan(app, wanted))
     return app.run(lambda stop: _run(app, wanted, stop), **({} if wanted.once else {"resume": None}))
+
+
+def _by_name(app: App, name: str, given: dict[str, Any]) -> int:
+    from dray.cli.named import hot_named, watch_named
+
+    one = hot_named(app, name)
+    if any(value for option, value in given.items() if option != "directory"):
+        raise UsageError("a hot directory of the settings takes no options", item=name, hint="change the settings")
+    return app.run(lambda stop: watch_named(app, one, stop), resume=None)
 
 
 async def _plan(app: App, wanted: Wanted) -> int:
