@@ -1,5 +1,6 @@
 """Time whole processes from outside: wall seconds, CPU seconds, peak memory, with a time limit."""
 
+import contextlib
 import os
 import signal
 import statistics
@@ -49,11 +50,15 @@ class Summary:
 
 
 def cpu_of(pids: Sequence[int]) -> float:
-    """Return the CPU seconds that these processes and their waited-for children have used so far."""
+    """Return the CPU seconds that these processes and their waited-for children have used so far.
+
+    One that has ended meanwhile counts among the children of its parent.
+    """
     total = 0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += sum(int(value) for value in fields[11:15])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(int(value) for value in fields[11:15])
     return total / TICK
 
 
