@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dray.agent import schema
-from dray.agent.journal import Ended, Journal, Key, Seen, Sighting
+from dray.agent.journal import Ended, Journal, Key, Seen, Sighting, standing
 from dray.agent.ledger import Ledger
 from dray.agent.schema import FAR
 from dray.errors import Busy, Conflict, NoSpace, Permanent
+from dray.model.manner import PLAIN
 from dray.model.states import SIGHTING
 
 KEY = Key("run 1/a\nb", "file\udcff.h5")
@@ -256,7 +257,8 @@ def test_a_full_disk_is_told_as_such_and_work_goes_on_when_there_is_space(tmp_pa
 KILLED = """
 import asyncio, os, sys
 from pathlib import Path
-from dray.agent.journal import Key, Seen, Sighting
+from dray.agent.journal import standing, Key, Seen, Sighting
+from dray.model.manner import PLAIN
 from dray.agent.ledger import Ledger
 
 async def story():
@@ -350,3 +352,22 @@ def test_a_journal_of_the_first_format_is_taken_over_with_all_it_knows(tmp_path:
         assert journal.rows("")["a"].state == "delivered"
         journal.post([b"1"])
     Journal(path).close()
+
+
+def test_how_it_stands_tells_what_is_tried_again_when_and_why(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with closing(Journal(path)) as journal:
+        with journal.transaction():
+            journal.prepare(PLAIN, leaving=False)
+        keys = [Key("", name) for name in "abcde"]
+        put(journal, *(sighting("queued", key) for key in keys[:3]), sighting("refused", keys[3]))
+        put(journal, sighting("settling", keys[4]))
+        with journal.transaction():
+            journal.send(dict.fromkeys(keys[:2]))
+            journal.end([Ended(keys[0], "queued", "no room", 90.0, 2, 1.0), Ended(keys[1], "failed", "bad")], 1.0)
+            journal.post([b"{}"])
+        found = journal.standing(50.0)
+        assert (found.queued, found.retrying, found.reason, found.next_try) == (2, 1, "no room", 90.0)
+        assert (found.settling, found.trouble, found.to_announce) == (1, 2, 1)
+    assert standing(path, 50.0) == found
+    assert standing(tmp_path / "none.sqlite", 50.0).queued == 0

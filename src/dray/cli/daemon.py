@@ -17,6 +17,9 @@ from dray.model.agent import AgentStatus, Record, Wanted
 from dray.wiring.agent import control
 from dray.wiring.service import installed, program
 
+NONE = 'write three lines: [hot.lab], path = "~/to_cluster", to = "sftp://cluster/in"; `dray config path` says where'
+"""What to do where nothing is configured."""
+
 HANGS = 60.0
 """Seconds without a sign of life after which an agent counts as hanging."""
 
@@ -35,8 +38,10 @@ class Daemon:
         self.control: Control = control()
 
     def known(self, names: Sequence[str]) -> list[str]:
-        """Return the hot directories that are meant, all for none; raises NotFound for one that is not configured."""
+        """Return the hot directories that are meant, all for none; raises NotFound for what is not configured."""
         configured = list(self._app.settings.hot)
+        if not configured:
+            raise NotFound("no hot directory is configured", hint=NONE)
         for name in names:
             if name not in configured:
                 hint = f"there are: {', '.join(configured) or 'none'}"
@@ -72,8 +77,9 @@ class Daemon:
             )
         wait(lambda: child.poll() is not None or self._watches(), READY)
         if child.poll() is not None:
-            why = self.control.folder.joinpath("start.log").read_text("utf-8", "replace").strip()
-            raise Temporary(f"the agent did not start: {why or 'it says nothing'}", hint="dray start --foreground")
+            lines = self.control.folder.joinpath("start.log").read_text("utf-8", "replace").split("\n")
+            why = "; ".join(line.strip() for line in lines if line.strip()) or "it says nothing"
+            raise Temporary(f"the agent did not start: {why}", hint="see dray log, or try dray start --foreground")
         # It goes on without us; what remembers it here would complain about a child that nobody waited for.
         child.returncode = 0
 

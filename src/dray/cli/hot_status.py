@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -130,9 +131,11 @@ def code(overseer: Overseer, rows: Sequence[HotStatus]) -> int:
 
 def follow(app: App, names: Sequence[str], clock: Clock, every: float, clear: str) -> int:
     """Show it again and again, until Ctrl-C."""
-    while True:
-        if app.display.look.moves and app.display.output == "text":
-            app.out.write(clear)
-        show(app, names, clock)
-        app.out.flush()
-        time.sleep(every)
+    with suppress(KeyboardInterrupt):
+        while True:
+            if app.display.look.moves and app.display.output == "text":
+                app.out.write(clear)
+            show(app, names, clock)
+            app.out.flush()
+            time.sleep(every)
+    return OK

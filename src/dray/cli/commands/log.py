@@ -4,6 +4,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -30,8 +31,10 @@ def command(app: App, names: tuple[str, ...], follow: bool, lines: int) -> int:
     path = Path(app.settings.log.file).expanduser() if app.settings.log.file else daemon.control.log
     if not path.exists():
         raise NotFound("there is no log yet", item=str(path), hint="dray start makes one")
-    for line in _lines(path, lines, marks, follow):
-        app.display.line(line)
+    with suppress(KeyboardInterrupt):
+        for line in _lines(path, lines, marks, follow):
+            app.display.line(line)
+            app.out.flush()
     return OK
 
 
