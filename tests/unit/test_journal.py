@@ -257,8 +257,7 @@ def test_a_full_disk_is_told_as_such_and_work_goes_on_when_there_is_space(tmp_pa
 KILLED = """
 import asyncio, os, sys
 from pathlib import Path
-from dray.agent.journal import standing, Key, Seen, Sighting
-from dray.model.manner import PLAIN
+from dray.agent.journal import Key, Seen, Sighting
 from dray.agent.ledger import Ledger
 
 async def story():
