@@ -22,7 +22,7 @@ from dray.threads import in_thread
 from dray.transports.base import Failure, Piece
 from dray.transports.published import attempt
 from dray.transports.refs import Target, published_of, ref_of, target_of
-from dray.transports.sftp import scripts, ssh
+from dray.transports.sftp import scripts
 from dray.transports.sftp.arriving import Arriving
 from dray.transports.sftp.changing import Changing
 from dray.transports.sftp.connection import Script
@@ -49,7 +49,7 @@ class Sftp:
         """Open a session; several at once, in any processes, do not disturb each other."""
         pool = ThreadPoolExecutor(self.settings.limits.in_flight + 4, thread_name_prefix="sftp")
         try:
-            site = await in_thread(pool, Site, self.settings, await ssh.command(self.settings))
+            site = await in_thread(pool, Site, self.settings)
             try:
                 yield SftpSession(site, pool)
             finally:

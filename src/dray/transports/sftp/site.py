@@ -11,13 +11,13 @@ from dray.model.names import printable
 from dray.model.values import Level
 from dray.transports.sftp import scripts, wire
 from dray.transports.sftp.arriving import Arriving
+from dray.transports.sftp.calls import calls_of
 from dray.transports.sftp.connection import Connection, R, Script
 from dray.transports.sftp.final import Final
 from dray.transports.sftp.layout import Layout, encoded, joined
 from dray.transports.sftp.pool import Pool
 from dray.transports.sftp.settings import SftpSettings
 from dray.transports.sftp.shell import COMMAND, FEW, NoShell, Shell, opened
-from dray.transports.sftp.ssh import Child
 
 KEPT = 14 * 86400.0
 """Seconds after which nobody comes back for what is staged: tries go on for days, not for weeks."""
@@ -37,9 +37,9 @@ class Site:
     ``file`` is the name of the only file of the place, where it was to be a single one and is.
     """
 
-    def __init__(self, settings: SftpSettings, command: Sequence[str]) -> None:
+    def __init__(self, settings: SftpSettings) -> None:
         self.settings = settings
-        self._command = command
+        self._calls = calls_of(settings)
         self._pool = Pool(self._connect, settings.limits.in_flight)
         self._shells = Pool(self._open_shell, 1)
         self._lock = threading.Lock()
@@ -58,8 +58,9 @@ class Site:
 
     def close(self) -> None:
         """Hang up everywhere, whatever runs."""
-        self._pool.close()
         self._shells.close()
+        self._pool.close()
+        self._calls.close()
 
     def break_off(self, thread: int) -> None:
         """End what a thread is doing over a connection."""
@@ -67,8 +68,7 @@ class Site:
         self._shells.break_off(thread)
 
     def _connect(self) -> Connection:
-        host = self.settings.host
-        child = Child([*self._command, "-s", "--", host, "sftp"], host)
+        child = self._calls.sftp()
         try:
             return Connection(child, self.settings.stall)
         except BaseException:
@@ -76,8 +76,7 @@ class Site:
             raise
 
     def _open_shell(self) -> Shell:
-        host = self.settings.host
-        return opened(Child([*self._command, "--", host, COMMAND], host), self.settings.stall)
+        return opened(self._calls.shell(COMMAND), self.settings.stall)
 
     def run(self, work: Iterable[Script[R]]) -> list[R | DrayError]:
         """Run scripts over one connection; what one raises is its answer."""

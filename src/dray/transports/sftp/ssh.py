@@ -10,7 +10,6 @@ from typing import IO
 from dray import fs
 from dray.errors import DrayError, HostKeyRefused, NoSpace, Permanent, Unauthenticated, Unreachable, UsageError
 from dray.model.names import printable
-from dray.threads import in_thread
 from dray.transports.sftp.settings import SftpSettings
 
 FAST = "aes128-gcm@openssh.com"
@@ -25,7 +24,7 @@ CONNECT = 30
 _FIXED = (
     *("BatchMode=yes", "ClearAllForwardings=yes", "ForwardAgent=no", "PermitLocalCommand=no", "RemoteCommand=none"),
     # Whatever the user's configuration says: nothing is sent to a host that nobody has vouched for.
-    *("ControlMaster=no", "RequestTTY=no", "StrictHostKeyChecking=yes"),
+    *("RequestTTY=no", "StrictHostKeyChecking=yes"),
 )
 PATIENCE = 60.0
 """Seconds for ssh to read its configuration, which may run programs."""
@@ -186,8 +185,3 @@ def _host_key(said: str, host: str) -> DrayError:
     if "IDENTIFICATION HAS CHANGED" in said:
         return HostKeyRefused(f"its host key{key} is another one than the one that is trusted", item=host, hint=hint)
     return HostKeyRefused(f"its host key{key} is not trusted yet", item=host, hint=hint)
-
-
-async def command(settings: SftpSettings) -> list[str]:
-    """Return how ssh is called for this host, up to and with the options."""
-    return arguments(settings, *(await in_thread(None, lambda: (effective(settings), defaults()))))
