@@ -53,6 +53,8 @@ def test_a_server_keeps_versions(tmp_path: Path) -> None:
         ('done_file = "a/b"', "done_file", "not a name"),
         ('events = ["delete"]', "events", "nothing would ever be sent"),
         ('events = ["create", "delete"]\nafter = "delete"', "events", "deleted there, too"),
+        ('after = "delete"\n[ssh]\nverify = "size"', "after", "flushed and read again"),
+        ('after = "delete"\n[ssh]\ndurable = false', "after", "flushed and read again"),
         ('after = "remove"', "after", "says nothing"),
         ('after = "move"', "after", "says nothing"),
         ('vip = "host"', "vip", "does not appear to be"),

@@ -142,6 +142,7 @@ class _Reader:
             expire=settings.expire,
             events=self._key("events", self._events),
             on_exists="version" if settings.to.startswith(SERVERS) else "replace",
+            max_delete=settings.max_delete,
         )
 
     def _events(self) -> frozenset[str]:
@@ -162,10 +163,18 @@ class _Reader:
         if what == "keep" and not to:
             return None
         if what == "delete" and not to:
+            self._check_proof()
             return After("delete", self.settings.grace)
         if what == "move" and to.strip():
             return After("move", self.settings.grace, os.path.expanduser(to.strip()))
         raise UsageError(f"{self.settings.after!r} says nothing", hint='write "keep", "delete" or "move DIRECTORY"')
+
+    def _check_proof(self) -> None:
+        """Raise UsageError where files would be deleted whose copies were not read again, or not flushed."""
+        ssh = self.loaded.settings.ssh
+        if self.settings.to.startswith("sftp://") and (ssh.verify == "size" or not ssh.durable):
+            hint = 'ssh.verify = "auto" and ssh.durable = true, or after = "keep"'
+            raise UsageError("files are deleted only when their copy was flushed and read again there", hint=hint)
 
     def _check_vip(self) -> None:
         try:
