@@ -3,10 +3,17 @@
 import asyncio
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from dray.errors import Unreachable
 from dray.messaging.v03 import Identity
 from dray.model.checksum import Checksum
+from dray.model.values import Landing, Staged
+from dray.transports.base import Failure
+from dray.transports.wrappers import Wrapper
 from tests.integration.brokered import Ear, Site, delete_queue
 from tests.integration.hot import published, until
 from tests.servers.rabbitmq import RabbitMQ
@@ -74,6 +81,40 @@ def test_agents_that_share_a_queue_deliver_each_file_once(broker: RabbitMQ, tmp_
     ear, shares = asyncio.run(story())
     assert sorted(ear.paths) == sorted(files)
     assert sum(shares) == len(files)
+
+
+class Away(Wrapper):
+    """A destination that takes nothing."""
+
+    async def stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
+        raise Unreachable("the destination is away")
+
+
+def test_an_agent_that_cannot_send_leaves_the_rest_to_the_others(
+    broker: RabbitMQ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dray.agent.agent.ENOUGH", 20)
+    monkeypatch.setattr("dray.messaging.receiver.AHEAD", 20)
+    site, root, store = Site(broker, tmp_path), tmp_path / "hot", tmp_path / "store"
+    files = contents(200, 10)
+
+    async def story() -> int:
+        stuck, able = site.sender("stuck", root, store), site.sender("able", root, store)
+        stuck.hot.wrap = Away
+
+        def claimed() -> int:
+            return len(stuck.hot.states()) + len(able.hot.states())
+
+        async with stuck.running():
+            async with site.watcher(root).running():
+                fill(root, files)
+                await until(lambda: stuck.hot.journal.exists() and len(stuck.hot.states()) >= 20)
+                async with able.running():
+                    await until(lambda: able.hot.journal.exists() and claimed() == len(files))
+                    await until(lambda: set(able.hot.states().values()) == {"delivered"})
+            return len(stuck.hot.states())
+
+    assert asyncio.run(story()) < 100
 
 
 def test_nothing_is_lost_when_the_broker_is_killed_again_and_again(broker: RabbitMQ, tmp_path: Path) -> None:

@@ -22,6 +22,12 @@ from dray.model.settle import Notice
 GROUP = 500
 """Names that are looked at before something else gets its turn."""
 
+ENOUGH = 1000
+"""Files that wait to be sent, beyond which no more are taken from a feed."""
+
+MOMENT = 0.5
+"""Seconds between two looks whether there is room again."""
+
 LOOKS = 3
 """How often a run that is to end looks at files that do not settle."""
 
@@ -104,6 +110,8 @@ class Agent:
 
     async def _take(self, feed: Feed) -> None:
         """Record what a feed tells of, then let it acknowledge."""
+        if await self._full():
+            return await feed.pause()
         fed = await feed.next()
         if fed.carried:
             await self._ledger.run(lambda journal: carry(journal, fed.carried))
@@ -113,7 +121,13 @@ class Agent:
             self._tell(await self._ledger.run(lambda journal: self._looker.told_gone(journal, fed.gone)))
         if fed.lost:
             await self._scan()
-        await feed.recorded(fed)
+        return await feed.recorded(fed)
+
+    async def _full(self) -> bool:
+        """Say, after a moment, whether enough waits here: the rest is left to others on the same queue."""
+        full = (await self._ledger.run(Journal.queued))[0] >= ENOUGH
+        await asyncio.sleep(MOMENT if full else 0.0)
+        return full
 
     async def _sender(self, lane: Lane, host: str) -> Sender:
         turns = Turns(self._looker, host, announces=lane.announce is not None)

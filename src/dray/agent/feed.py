@@ -30,5 +30,8 @@ class Feed(Protocol):
     async def next(self) -> Fed:
         """Wait for names and return them; a cancelled call loses none."""
 
+    async def pause(self) -> None:
+        """Leave to others whatever is not recorded, until ``next`` is called again."""
+
     async def recorded(self, fed: Fed) -> None:
         """Hear that these names are durably in the journal, so that they may be acknowledged."""

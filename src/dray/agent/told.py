@@ -56,6 +56,11 @@ class Told:
         heard = self._heard
         return Fed(heard.names, heard.gone, heard.received.lost, heard.carried, heard)
 
+    async def pause(self) -> None:
+        """Let the broker give to others what is here and not recorded."""
+        self._heard = None
+        await self._receiver.pause()
+
     async def recorded(self, fed: Fed) -> None:
         """Acknowledge the messages."""
         heard, self._heard = self._heard, None

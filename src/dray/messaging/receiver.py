@@ -107,6 +107,10 @@ class Receiver:
             await self._drop()
             self._waiting(error, 0.0)
 
+    async def pause(self) -> None:
+        """Close the link until the next call of ``next``; what is not acknowledged goes to others."""
+        await self._drop()
+
     async def _begin(self) -> Consumption:
         """Connect, declare and consume; ends with everything open, or nothing."""
         async with AsyncExitStack() as stack:
