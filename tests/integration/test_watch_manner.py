@@ -2,17 +2,23 @@
 
 import asyncio
 import os
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from dray.agent.send import Lane
 from dray.agent.watch import watch
 from dray.clock import SystemClock
 from dray.model.layout import parse_layout
 from dray.model.manner import Manner
+from dray.transports.posix import Posix
+from dray.transports.sftp.session import Sftp
 from tests.integration.hot import Hot, until
 from tests.integration.test_watch_feed import Broker
+from tests.servers.sshd import Sshd
 
 ALL = Manner(events=frozenset(("create", "modify", "delete", "rename", "mkdir", "symlink")), on_exists="replace")
 
@@ -72,8 +78,28 @@ def test_the_order_says_which_file_goes_first(tmp_path: Path, order: str, expect
     assert [str(one.path) for one in hot.arrived] == expected
 
 
-def test_deletions_renames_folders_and_links_are_forwarded_when_asked(tmp_path: Path) -> None:
-    hot = Hot(tmp_path, manner=ALL)
+@dataclass
+class Behind(Hot):
+    """A hot directory whose destination is reached by ssh."""
+
+    sshd: Sshd | None = None
+
+    def lane(self) -> Lane:
+        place = Sftp(self.sshd.settings(self.store, keep_older=False)) if self.sshd else Posix(self.store)
+        return Lane(place, self.parallel, super().lane().arrived)
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    made = Sshd(tmp_path / "sshd")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("ssh", [False, True])
+def test_deletions_renames_folders_and_links_are_forwarded_when_asked(tmp_path: Path, sshd: Sshd, ssh: bool) -> None:
+    hot = Behind(tmp_path, manner=ALL, sshd=sshd if ssh else None)
     fill(hot, d__keep=b"keep", d__old=b"renamed", gone=b"gone")
     (hot.root / "empty").mkdir()
     (hot.root / "link").symlink_to("d/keep")
@@ -115,6 +141,27 @@ def test_what_was_deleted_while_nobody_watched_is_deleted_there_too(tmp_path: Pa
     hot.once()
     assert there(hot) == {"c"}
     assert hot.states() == {"d": "gone", "d/a": "gone", "d/b": "gone", "c": "delivered"}
+
+
+def test_more_deletions_than_allowed_wait_until_somebody_allows_them(tmp_path: Path) -> None:
+    hot = Hot(tmp_path, manner=msgspec.structs.replace(ALL, max_delete=2))
+    fill(hot, d__a=b"a", d__b=b"b", c=b"c")
+    hot.once()
+    for path in (hot.root / "d" / "a", hot.root / "d" / "b", hot.root / "c"):
+        path.unlink()
+    hot.once()
+    assert there(hot) == {"d", "d/a", "d/b", "c"}
+    assert hot.reason("c") == "3 deletions wait, more than max_delete = 2"
+    hot.manner = ALL
+    later(hot)
+    assert there(hot) == {"d"}
+
+
+def later(hot: Hot) -> None:
+    """Run once, as if a while had passed."""
+    before, hot.clock = hot.clock, Later()
+    hot.once()
+    hot.clock = before
 
 
 def test_a_file_that_comes_back_is_not_deleted(tmp_path: Path) -> None:

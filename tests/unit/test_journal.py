@@ -170,12 +170,13 @@ def test_the_tally_counts_by_state_and_reason(journal: Journal) -> None:
         "FIRST_DELIVERED",
         "UNDELIVER",
         "VANISH_UNSENT",
+        "COUNT_REMOVALS",
     ],
 )
 def test_what_is_asked_often_never_goes_through_the_whole_journal(journal: Journal, name: str) -> None:
     statement = getattr(schema, name)
     sql = journal._sql
-    for index in (*schema.ORDERS.values(), schema.RENAMES, schema.LEAVING):
+    for index in (*schema.ORDERS.values(), schema.RENAMES, schema.LEAVING, schema.REMOVALS):
         sql.execute(index)
     names = set(re.findall(r":(\w+)", statement))
     values = dict.fromkeys(names) if names else (None,) * statement.count("?")

@@ -103,10 +103,11 @@ class Journal:
     def prepare(self, manner: Manner, leaving: bool) -> None:
         """Make the indexes that this manner of sending needs, and drop those that only others need."""
         wanted = {f"file_{manner.order}": schema.ORDERS.get(manner.order)}
+        wanted["file_removals"] = schema.REMOVALS if manner.deletes else None
         wanted["file_inode"] = schema.RENAMES if manner.renames else None
         wanted["file_delivered"] = schema.LEAVING if leaving else None
         self._sql.execute(schema.TROUBLE)
-        for name in ("file_newest", "file_smallest", "file_inode", "file_delivered"):
+        for name in ("file_newest", "file_smallest", "file_removals", "file_inode", "file_delivered"):
             self._sql.execute(wanted.get(name) or f"DROP INDEX IF EXISTS {name}")
 
     def vanish(self, keys: Sequence[Key], now: float, forward: bool = False) -> None:
@@ -134,6 +135,11 @@ class Journal:
         """Queue the deletion of names that somebody says are deleted."""
         self._sql.executemany(schema.ADD_FOLDER, {(_bytes(key.folder),) for key in keys})
         self._sql.executemany(schema.TOLD_GONE, (_named(key, now) for key in keys))
+
+    def removals(self) -> int:
+        """Return how many deletions wait to be forwarded."""
+        count: int = self._sql.execute(schema.COUNT_REMOVALS).fetchone()[0]
+        return count
 
     def waiting(self, now: float, order: Order = "oldest") -> Iterator[Queued]:
         """Yield the files whose sending is due, in an order; not to be used past the next write."""

@@ -60,6 +60,8 @@ class Findings:
             since = row.since if row is not None and awaited else now
             reason = "was announced and is not there yet"
             self.puts.append(Sighting(key, NOTHING, "settling", "closed", since, now + AGAIN, reason))
+        elif row is not None and row.state == "sending":
+            self.again.append(key)
         elif row is not None:
             self.gone.append(key)
 

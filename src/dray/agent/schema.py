@@ -73,6 +73,7 @@ ORDERS = {
 """Indexes that only an order other than that of noticing needs."""
 
 TROUBLE = "CREATE INDEX IF NOT EXISTS file_trouble ON file (state) WHERE state IN ('failed', 'refused')"
+REMOVALS = "CREATE INDEX IF NOT EXISTS file_removals ON file (tag) WHERE state = 'queued' AND tag = 'deleted'"
 RENAMES = "CREATE INDEX IF NOT EXISTS file_inode ON file (inode) WHERE checksum IS NOT NULL"
 LEAVING = "CREATE INDEX IF NOT EXISTS file_delivered ON file (due) WHERE state = 'delivered'"
 
@@ -132,6 +133,9 @@ UNDELIVER = """
 UPDATE file SET due = :now, state = 'queued', reason = 'was deleted here', tag = 'deleted', attempt = 0, tried = NULL
 WHERE folder = (SELECT id FROM folder WHERE path = :path) AND name = :name AND checksum IS NOT NULL
   AND state NOT IN ('gone', 'sending') AND NOT (state = 'queued' AND tag = 'deleted')"""
+
+# Deletions that wait to be forwarded.
+COUNT_REMOVALS = "SELECT count(*) FROM file INDEXED BY file_removals WHERE state = 'queued' AND tag = 'deleted'"
 
 # Somebody says that a name was deleted, whatever is known of it here.
 TOLD_GONE = """

@@ -181,6 +181,7 @@ class Sender:
         answers = await self._changed(names, changes) if names is not None else [UNABLE] * len(changes)
         ends = await self._ask(lambda journal: self._turns.done(journal, errands, answers))
         self.recorded()
+        self._settle()
         for end in ends:
             if end.state in ("queued", "failed"):
                 self._show.say(f"{end.key.path}: {end.reason}")

@@ -23,6 +23,9 @@ from dray.moving.digest import version_of
 from dray.moving.source import Item
 from dray.moving.walk import source_of
 
+HELD = 60.0
+"""Seconds after which it is looked again whether so many deletions may be made."""
+
 
 @dataclass(frozen=True, slots=True)
 class Flight:
@@ -178,13 +181,25 @@ class _Taking:
         if reason is not None:
             self._close(queued, "refused", reason)
         elif found is None and queued.checksum is not None and manner.deletes:
-            self.claimed.errands.append(Errand(queued, removal(queued, RemotePath(path))))
+            self._remove(queued, RemotePath(path))
         elif found is not None and stat.S_ISDIR(found.st_mode) and queued.seen == NOTHING and manner.folders:
             self.claimed.errands.append(Errand(queued, Change("mkdir", RemotePath(path))))
         elif found is None or Seen.of(found) != queued.seen:
             self.claimed.missed.append(queued.key)
         else:
             self._send(queued, RemotePath(path), found)
+
+    def _remove(self, queued: Queued, path: RemotePath) -> None:
+        """Delete a name there, unless so many go together that it looks like an accident: a disk that was unmounted."""
+        count, most = self.journal.removals(), self.turns.manner.max_delete
+        if count <= most:
+            self.claimed.errands.append(Errand(queued, removal(queued, path)))
+            return
+        reason, later = (
+            f"{count:,} deletions wait, more than max_delete = {most:,}",
+            self.turns.looker.clock.wall() + HELD,
+        )
+        self.claimed.closed.append(Sighting(queued.key, queued.seen, "queued", "found", 0.0, later, reason))
 
     def _send(self, queued: Queued, path: RemotePath, found: os.stat_result) -> None:
         reason = self._expired(found)

@@ -207,6 +207,10 @@ class Hot(Section, frozen=True, kw_only=True):
         list[Literal["create", "modify", "delete", "rename", "mkdir", "symlink"]],
         Meta(description="what is forwarded; a deletion here deletes there only when it is named"),
     ] = msgspec.field(default_factory=lambda: ["create", "modify"])
+    max_delete: Annotated[
+        int,
+        Meta(ge=0, description="most deletions that are forwarded together; more wait until you raise this"),
+    ] = 1000
     after: Annotated[
         str,
         Meta(
@@ -256,6 +260,29 @@ class Ssh(Section, frozen=True, kw_only=True):
     ] = Seconds(300)
 
 
+class S3(Section, frozen=True, kw_only=True):
+    """How buckets (``s3://``) are used; what is not set here, and the keys, come from AWS_... and ~/.aws as ever."""
+
+    endpoint: Annotated[
+        str | None,
+        Meta(description="address of the service, else AWS_ENDPOINT_URL, else AWS", examples=["https://s3.example"]),
+    ] = None
+    region: Annotated[str | None, Meta(description="region of the bucket, else AWS_REGION, else us-east-1")] = None
+    profile: Annotated[str | None, Meta(description="profile of ~/.aws whose keys are used, else AWS_PROFILE")] = None
+    addressing: Annotated[
+        Literal["auto", "path", "virtual"],
+        Meta(description="where the name of the bucket stands: in the path, or before the name of the host (AWS)"),
+    ] = "auto"
+    checksums: Annotated[
+        Literal["auto", "never"],
+        Meta(description="send the crc32c of each body, which services that know of it check; a few refuse that"),
+    ] = "auto"
+    part_size: Annotated[
+        Size,
+        Meta(ge=5 << 20, le=5 << 30, description="size up to which a file is one piece, and of a larger one's parts"),
+    ] = Size(32 << 20)
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All sections."""
 
@@ -266,4 +293,5 @@ class Settings(Section, frozen=True, kw_only=True):
     log: Log = Log()
     watch: Watch = Watch()
     ssh: Ssh = Ssh()
+    s3: S3 = S3()
     hot: dict[str, Hot] = {}

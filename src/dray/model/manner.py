@@ -16,7 +16,7 @@ class Manner(Value, frozen=True):
     """How files are sent.
 
     ``rate`` is in files a second. ``expire`` is for how many seconds since it was put here a file is worth sending.
-    ``events`` are what is forwarded.
+    ``events`` are what is forwarded. More than ``max_delete`` deletions together are taken for an accident, and wait.
     """
 
     layout: Layout = Layout()
@@ -26,6 +26,7 @@ class Manner(Value, frozen=True):
     expire: float | None = None
     events: frozenset[str] = frozenset(("create", "modify"))
     on_exists: OnExists = "version"
+    max_delete: int = 1000
 
     @property
     def modifies(self) -> bool:
