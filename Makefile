@@ -85,7 +85,7 @@ lock:  ## renew the lock files (UPGRADE=1 takes newer versions)
 	@echo "== locking"
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; up='$(if $(UPGRADE),--upgrade)'; \
 	$(LOCK) $$up pyproject.toml -o requirements.lock; \
-	$(LOCK) $$up pyproject.toml --extra amqp --extra postgres --group dev -c requirements.lock -o requirements-dev.lock; \
+	$(LOCK) $$up pyproject.toml --extra amqp --extra postgres --extra s3 --group dev -c requirements.lock -o requirements-dev.lock; \
 	$(LOCK) $$up --group bench -o requirements-bench.lock; \
 	$(LOCK) $$up --group sr3 -o requirements-sr3.lock
 

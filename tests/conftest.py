@@ -20,6 +20,7 @@ from tests.servers.nginx import Nginx, nginx_webdav
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+    from tests.servers.ceph import Ceph
     from tests.servers.postgres import Postgres
     from tests.servers.rabbitmq import RabbitMQ
 
@@ -88,6 +89,18 @@ def broker(rabbitmq_server: RabbitMQ) -> RabbitMQ:
     if not rabbitmq_server.process.running:
         rabbitmq_server.start()
     return rabbitmq_server
+
+
+@pytest.fixture(scope="session")
+def ceph_server() -> Iterator[Ceph]:
+    """One Ceph a run, whose gateway tests may kill and start again."""
+    from tempfile import TemporaryDirectory
+
+    from tests.servers.ceph import ceph
+
+    # The paths of its sockets are short.
+    with TemporaryDirectory(prefix="ceph-") as base, ceph(Path(base) / "c") as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.contract.places import LIMITS, PLACES, SERVERS, SSHDS, Place
+from tests.contract.places import CEPHS, LIMITS, PLACES, SERVERS, SSHDS, Place
 from tests.servers.dray import DrayServer, dray_server
 from tests.servers.sshd import Sshd, sshd
 
@@ -38,5 +38,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         SERVERS["dray"] = request.getfixturevalue("contract_server")
     if request.param.startswith("sftp"):
         SSHDS.update(request.getfixturevalue("contract_sshd"))
+    if request.param == "s3":
+        CEPHS["s3"] = request.getfixturevalue("ceph_server")
     with PLACES[request.param](tmp_path) as found:
         yield found

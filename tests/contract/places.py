@@ -10,12 +10,13 @@ from dray.client.api import Api, Server
 from dray.client.http import Http, HttpSettings
 from dray.clock import SystemClock
 from dray.fs import DISK, Disk
-from dray.model.values import Limits
+from dray.model.values import Level, Limits
 from dray.transports.base import Session
 from dray.transports.dray import DraySettings, DrayTransport
 from dray.transports.memory import Memory
 from dray.transports.posix import Posix
 from dray.transports.sftp.session import Sftp
+from tests.servers.ceph import Ceph
 from tests.servers.dray import DrayServer
 from tests.servers.sshd import Sshd
 
@@ -33,6 +34,7 @@ class Place(Protocol):
     lends: bool
     judges: bool
     tick_ns: int
+    level: Level
 
     def connect(self) -> AbstractAsyncContextManager[Session]:
         """Open a session, as a new process would."""
@@ -52,6 +54,7 @@ class MemoryPlace:
     lends = False
     judges = False
     tick_ns = 1
+    level: Level = "durable"
 
     def __init__(self) -> None:
         self.place = Memory(LIMITS)
@@ -70,6 +73,7 @@ class PosixPlace:
     lends = True
     judges = False
     tick_ns = 1
+    level: Level = "durable"
 
     def __init__(self, root: Path, disk: Disk = DISK) -> None:
         self.root = root
@@ -108,6 +112,7 @@ class DrayPlace:
     lends = False
     judges = True
     tick_ns = 1
+    level: Level = "durable"
 
     def __init__(self, server: DrayServer, dataset: str) -> None:
         self._server = server
@@ -145,6 +150,7 @@ class SftpPlace:
     lends = False
     judges = False
     tick_ns = 1_000_000_000
+    level: Level = "durable"
 
     def __init__(self, server: Sshd, root: Path) -> None:
         self.root = root
@@ -159,7 +165,34 @@ class SftpPlace:
         return [path.name for path in self.root.glob(".dray/staging/*")]
 
 
+class S3Place:
+    """A prefix of a bucket of a real Ceph; a session is a client, and only clients die here."""
+
+    removes_published = True
+    lends = False
+    judges = False
+    tick_ns = 1
+    level: Level = "service"
+
+    def __init__(self, server: Ceph, prefix: str) -> None:
+        self._prefix = f"{prefix}/"
+        self._reader = server.reader()
+        self.connect = server.transport(prefix, LIMITS).connect
+
+    def crash(self) -> None:
+        """Nothing to do: what the client sent is at the server. Kills of the gateway have tests of their own."""
+
+    def contents(self) -> dict[str, bytes]:
+        found = self._reader.contents(self._prefix)
+        return {path: data for path, data in found.items() if not path.startswith(".dray/")}
+
+    def leftovers(self) -> list[str]:
+        staging = f"{self._prefix}.dray/staging/"
+        return [*self._reader.contents(staging), *self._reader.uploads(staging)]
+
+
 SERVERS: dict[str, DrayServer] = {}
+CEPHS: dict[str, Ceph] = {}
 SSHDS: dict[str, Sshd] = {}
 _NUMBERS = itertools.count(1)
 
@@ -186,3 +219,12 @@ def sftp_only(base: Path) -> Iterator[Place]:
 
 
 PLACES |= {"sftp": sftp, "sftp-only": sftp_only}
+
+
+@contextmanager
+def s3(base: Path) -> Iterator[Place]:
+    """A prefix of its own in the one bucket of the run."""
+    yield S3Place(CEPHS["s3"], f"place-{next(_NUMBERS)}")
+
+
+PLACES["s3"] = s3

@@ -130,11 +130,12 @@ class Line:
     @asynccontextmanager
     async def elsewhere(self, where: str, title: str) -> AsyncIterator[Opening]:
         """Open a place that is no server: to write for an upload, else to read."""
-        place, ssh, waiting = parse(where), self.app.settings.ssh, self.progress.waiting
+        place, settings, waiting = parse(where), self.app.settings, self.progress.waiting
         if title == "upload":
-            writing = open_place(place, self.options, ssh, self.clock, waiting, self.rate)
+            writing = open_place(place, self.options, settings, self.clock, waiting, self.rate)
             async with writing.connect() as session:
                 yield None, place, session, ""
         else:
-            async with reading(place, self.options, ssh, self.clock, waiting, self.rate) as opened:
-                yield None, place, opened.session, opened.name
+            async with reading(place, self.options, settings, self.clock, waiting, self.rate) as opened:
+                session = opened.thorough if title == "check" else opened.session
+                yield None, place, session, opened.name

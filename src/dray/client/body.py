@@ -1,11 +1,11 @@
 """What a request sends and where its answer goes, as libcurl asks for it: byte strings and ranges of open files."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crc32c import crc32c
 
 from dray import fs
-from dray.errors import Disconnected, IntegrityFailure, SourceChanged
+from dray.errors import Disconnected, IntegrityFailure, PieceDamaged, SourceChanged
 from dray.fs import Disk, FileRange
 
 Part = bytes | FileRange
@@ -41,15 +41,21 @@ def _slice(part: Part, at: int, count: int) -> bytes:
 
 
 class Source:
-    """The body of a request, read in order; may be rewound when libcurl repeats the request on a fresh connection."""
+    """The body of a request, read in order; may be rewound when libcurl repeats the request on a fresh connection.
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    With ``crc32c`` its last bytes are not let go unless all of it has that: what differs never arrives whole.
+    """
+
+    def __init__(self, parts: Sequence[Part], crc32c: int | None = None) -> None:
         self._parts = list(joined(parts))
         self.length = sum(map(size, self._parts))
+        self._wanted = crc32c
+        self._crc = self._read = 0
         self.seek(0)
 
     def seek(self, offset: int) -> None:
-        """Continue at ``offset`` of the whole body."""
+        """Continue at ``offset`` of the whole body; what is checked is only ever rewound to its beginning."""
+        self._crc = self._read = 0
         self._index = 0
         while self._index < len(self._parts) and offset >= size(self._parts[self._index]):
             offset -= size(self._parts[self._index])
@@ -69,8 +75,17 @@ class Source:
         )
         if not data:
             raise SourceChanged("the file became shorter while it was sent", hint="it is tried again as it is now")
+        self._check(data)
         self._advance(len(data), size(part))
         return data
+
+    def _check(self, data: bytes) -> None:
+        if self._wanted is None:
+            return
+        self._crc = crc32c(data, self._crc)
+        self._read += len(data)
+        if self._read == self.length and self._crc != self._wanted:
+            raise PieceDamaged(f"the bytes were read as {self._crc:08x}, they were to be {self._wanted:08x}")
 
     def _advance(self, count: int, whole: int) -> None:
         self._at += count
@@ -93,6 +108,30 @@ class Kept:
     def taken(self) -> bytes:
         """Return what came."""
         return bytes(self._data)
+
+
+class Taking:
+    """Hands an answer on, many bytes at once."""
+
+    def __init__(self, take: Callable[[memoryview], None]) -> None:
+        self._take = take
+        self._held = 0
+        self._buffer = memoryview(bytearray(GATHER))
+
+    def write(self, data: bytes) -> None:
+        if self._held + len(data) > GATHER:
+            self.close()
+        if len(data) > GATHER:
+            self._take(memoryview(data))
+            return
+        self._buffer[self._held : self._held + len(data)] = data
+        self._held += len(data)
+
+    def close(self) -> None:
+        """Hand on what is left."""
+        if self._held:
+            self._take(self._buffer[: self._held])
+            self._held = 0
 
 
 class Filling:

@@ -1,13 +1,16 @@
-"""Addresses of places that are no Dray server: ``sftp://[user@]host[:port]/path`` and ``file:///path``."""
+"""Addresses of places that are no Dray server: ``sftp://[user@]host[:port]/path``, ``s3://bucket/prefix``,
+``file:///path``."""
 
+import re
 from urllib.parse import quote, unquote
 
 from dray.errors import UsageError
-from dray.model.names import printable
+from dray.model.names import printable, refusal
 from dray.model.values import Value
 
-SFTP, FILE = "sftp://", "file://"
+SFTP, S3, FILE = "sftp://", "s3://", "file://"
 _FORM = "write sftp://[user@]host[:port]/path from the login directory, or sftp://host//path from the root"
+_BUCKET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]{1,254}")
 _SAFE = "/-._~!$&'()*+,;=:@"
 
 
@@ -50,12 +53,28 @@ class FilePlace(Value, frozen=True):
         return FILE + quote(self.path, safe=_SAFE, errors="surrogateescape")
 
 
-Elsewhere = SftpPlace | FilePlace
+class S3Place(Value, frozen=True):
+    """A prefix of a bucket; which service has it, settings and environment say."""
+
+    bucket: str
+    path: str = ""
+    folder: bool = False
+
+    @property
+    def server(self) -> str:
+        """Return the address of the bucket."""
+        return f"{S3}{self.bucket}"
+
+    def __str__(self) -> str:
+        return f"{self.server}/{quote(self.path, safe=_SAFE)}"
+
+
+Elsewhere = SftpPlace | S3Place | FilePlace
 
 
 def is_elsewhere(text: str) -> bool:
     """Say whether an argument names a place that is no Dray server."""
-    return text.lower().startswith((SFTP, FILE))
+    return text.lower().startswith((SFTP, S3, FILE))
 
 
 def parse(text: str) -> Elsewhere:
@@ -64,6 +83,8 @@ def parse(text: str) -> Elsewhere:
         raise UsageError("an address has no ? or # part", item=text, hint="write %3F and %23 for those in a name")
     if text.lower().startswith(FILE):
         return _file(text)
+    if text.lower().startswith(S3):
+        return _bucket(text)
     authority, _, path = text[len(SFTP) :].partition("/")
     if not text.lower().startswith(SFTP) or not authority:
         raise UsageError("not an address", item=printable(text), hint=_FORM)
@@ -89,6 +110,18 @@ def _file(text: str) -> FilePlace:
         raise UsageError("not an absolute path", item=printable(text), hint="write file:///directory")
     decoded = _decoded(path)
     return FilePlace(decoded.rstrip("/") or "/", decoded.endswith("/"))
+
+
+def _bucket(text: str) -> S3Place:
+    bucket, _, path = text[len(S3) :].partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise UsageError("no name of a bucket", item=printable(text), hint="write s3://bucket/prefix")
+    decoded = _decoded(path)
+    prefix = decoded.strip("/")
+    reason = refusal(prefix) if prefix else None
+    if reason:
+        raise UsageError(reason, item=printable(text), hint="write s3://bucket/prefix")
+    return S3Place(bucket, prefix, not path or decoded.endswith("/"))
 
 
 def _split(authority: str, text: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from dray import fs
-from dray.client.body import Filling, Kept, Part, Source
+from dray.client.body import Filling, Kept, Part, Source, Taking
 from dray.client.rate import Rate
 from dray.clock import SystemClock
 from dray.errors import Denied, Disconnected, DrayError, Permanent, Temporary, Unreachable, UsageError
@@ -47,13 +47,18 @@ class HttpSettings(Value, frozen=True):
 
 
 class Request(Value, frozen=True):
-    """One request. ``into`` are the ranges that the body of an answer 200 (206 when ``Range`` is asked for) fills."""
+    """One request. ``into`` are the ranges that the body of an answer 200 (206 when ``Range`` is asked for) fills.
+
+    ``take`` gets that body instead, in a worker thread. ``crc32c`` is what ``body`` must have, or it is not sent whole.
+    """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: tuple[Part, ...] = ()
     into: tuple[FileRange, ...] = ()
+    take: Callable[[memoryview], None] | None = None
+    crc32c: int | None = None
 
     @property
     def filling_status(self) -> int:
@@ -180,9 +185,11 @@ class _Exchange:
 
     def __init__(self, request: Request, http: Http, moved: Moved | None, closing: threading.Event) -> None:
         self.request = request
-        self._source = Source(request.body)
-        self._filling = Filling(request.into, http.disk) if request.into else None
-        self._sink: Kept | Filling = Kept()
+        self._source = Source(request.body, request.crc32c)
+        self._filling: Filling | Taking | None = Filling(request.into, http.disk) if request.into else None
+        if request.take is not None:
+            self._filling = Taking(request.take)
+        self._sink: Kept | Filling | Taking = Kept()
         self._rate = http.rate
         self._moved = moved or (lambda count: None)
         self._closing = closing
@@ -205,6 +212,8 @@ class _Exchange:
 
     def _describe(self, curl: pycurl.Curl) -> None:
         request = self.request
+        if request.method == "HEAD":
+            curl.setopt(pycurl.NOBODY, 1)
         curl.setopt(pycurl.CUSTOMREQUEST, request.method)
         if request.body or request.method in ("PUT", "POST"):
             curl.setopt(pycurl.UPLOAD, 1)
@@ -289,7 +298,8 @@ class _Exchange:
         if isinstance(self._sink, Kept):
             return Response(self._status, self._headers, self._sink.taken())
         self._sink.close()
-        return Response(self._status, self._headers, b"", tuple(self._sink.crcs))
+        crcs = self._sink.crcs if isinstance(self._sink, Filling) else ()
+        return Response(self._status, self._headers, b"", tuple(crcs))
 
 
 _LOOK = "is it running there, and is the address right? `dray doctor` looks closer"

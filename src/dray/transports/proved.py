@@ -7,6 +7,7 @@ import msgspec
 from dray.errors import DrayError
 from dray.model.checksum import Checksum
 from dray.model.values import Claim, Entry
+from dray.transports.base import Session
 from dray.transports.wrappers import Wrapper
 
 PAGE = 256
@@ -14,7 +15,14 @@ _UNKNOWN = Checksum("sha256", "0" * 64)
 
 
 class Proved(Wrapper):
-    """Adds to each entry the checksum that the place proves; one that cannot be read has none."""
+    """Adds to each entry the checksum that the place proves; one that cannot be read has none.
+
+    With ``noted`` a checksum that the place noted when the file arrived is passed on as it is.
+    """
+
+    def __init__(self, inner: Session, *, noted: bool = True) -> None:
+        super().__init__(inner)
+        self._noted = noted
 
     async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
         """See ``Session``."""
@@ -29,8 +37,12 @@ class Proved(Wrapper):
             yield one
 
     async def _proved(self, page: Sequence[Entry]) -> Sequence[Entry]:
-        proofs = await self.inner.verify([Claim(one.ref, one.size, _UNKNOWN) for one in page]) if page else ()
+        unknown = [one for one in page if one.checksum is None or not self._noted]
+        proofs = await self.inner.verify([Claim(one.ref, one.size, _UNKNOWN) for one in unknown]) if unknown else ()
+        found = {
+            entry.ref: None if isinstance(proof, DrayError) else proof.checksum
+            for entry, proof in zip(unknown, proofs, strict=True)
+        }
         return [
-            entry if isinstance(proof, DrayError) else msgspec.structs.replace(entry, checksum=proof.checksum)
-            for entry, proof in zip(page, proofs, strict=True)
+            msgspec.structs.replace(entry, checksum=found[entry.ref]) if entry.ref in found else entry for entry in page
         ]

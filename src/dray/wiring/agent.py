@@ -76,7 +76,7 @@ class Household:
         settings = one.settings
         steady = msgspec.structs.replace(settings, bwlimit=Timetable())
         run = Running(one, loaded, self).run
-        text = repr((steady, loaded.settings.ssh, loaded.settings.client))
+        text = repr((steady, loaded.settings.ssh, loaded.settings.s3, loaded.settings.client))
         return Plan(one.name, one.hot.root, settings.to, settings.senders, text, settings.bwlimit, run, settings.vip)
 
 
@@ -109,7 +109,7 @@ class Running:
         options = Options(parallel=settings.senders, retry_for=PATIENCE, keep_older=False)
         if self.one.serves:
             return _Dataset(self.household.servers, settings.to, options, rate, tracker.waiting)
-        place = open_place(parse(settings.to), options, self.loaded.settings.ssh, clock, tracker.waiting, rate)
+        place = open_place(parse(settings.to), options, self.loaded.settings, clock, tracker.waiting, rate)
         return Accelerating(place, self.one.program) if self.one.program is not None else place
 
     def _note(self, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""Places that are no Dray server, opened by their address: accounts behind ssh, directories of this machine."""
+"""Places that are no Dray server, opened by their address: accounts behind ssh, buckets, directories."""
 
 import posixpath
 from collections.abc import AsyncIterator, Callable
@@ -8,20 +8,22 @@ from typing import NamedTuple
 
 import msgspec
 
-from dray.client.elsewhere import Elsewhere, FilePlace, SftpPlace
+from dray.client.elsewhere import Elsewhere, FilePlace, S3Place, SftpPlace
 from dray.client.rate import Rate
 from dray.clock import Clock
-from dray.config.settings import Ssh
+from dray.config.settings import Settings, Ssh
 from dray.errors import DrayError, NotFound
 from dray.model.retry import Persistence
 from dray.model.values import Limits
 from dray.transports.base import Session, Transport
 from dray.transports.posix import Posix
 from dray.transports.proved import Proved
+from dray.transports.s3.session import S3, S3Session
 from dray.transports.sftp.session import Sftp, SftpSession
 from dray.transports.sftp.settings import SftpSettings
 from dray.transports.wrappers import Retrying, Throttled, Wrapper
 from dray.wiring.client import Options, Waiting
+from dray.wiring.s3 import bucket_settings
 
 __all__ = ["Opened", "open_place", "reading", "transport"]
 
@@ -30,21 +32,24 @@ LONGEST = 8.0
 
 
 def open_place(
-    place: Elsewhere, options: Options, ssh: Ssh, clock: Clock, waiting: Waiting, rate: Rate | None = None
+    place: Elsewhere, options: Options, settings: Settings, clock: Clock, waiting: Waiting, rate: Rate | None = None
 ) -> Transport:
     """Return a place whose calls are made again while it is away; ``rate`` limits its bytes.
 
     That a session cannot be opened is raised at once, by ``connect``.
     """
-    return Patient(transport(place, options, ssh), options, clock, waiting, rate)
+    if isinstance(place, S3Place):
+        # Its connections keep to the rate themselves.
+        return Patient(S3(bucket_settings(place, options, settings), clock, rate), options, clock, waiting)
+    return Patient(transport(place, options, settings), options, clock, waiting, rate)
 
 
-def transport(place: Elsewhere, options: Options, ssh: Ssh) -> Transport:
+def transport(place: SftpPlace | FilePlace, options: Options, settings: Settings) -> Transport:
     """Return the bare place, with at most ``options.parallel`` connections."""
     limits = Limits(in_flight=options.parallel)
     if isinstance(place, FilePlace):
         return Posix(Path(place.path), name="directory", limits=limits)
-    return Sftp(sftp_settings(place, ssh, limits, keep_older=options.keep_older))
+    return Sftp(sftp_settings(place, settings.ssh, limits, keep_older=options.keep_older))
 
 
 def sftp_settings(place: SftpPlace, ssh: Ssh, limits: Limits, *, keep_older: bool = False) -> SftpSettings:
@@ -72,38 +77,45 @@ def _mode(text: str | None) -> int | None:
 class Opened(NamedTuple):
     """A place to read from, which knows the digests of its files (``plain``: does not).
 
+    Where it knows digests that were noted when files arrived, ``session`` tells these, ``thorough`` reads the files.
     ``name`` is what a copy of its folder is called; empty for a single file, or where its contents are wanted.
     """
 
     session: Session
     plain: Session
+    thorough: Session
     name: str
 
 
 @asynccontextmanager
 async def reading(
-    place: Elsewhere, options: Options, ssh: Ssh, clock: Clock, waiting: Waiting, rate: Rate | None = None
+    place: Elsewhere, options: Options, settings: Settings, clock: Clock, waiting: Waiting, rate: Rate | None = None
 ) -> AsyncIterator[Opened]:
     """Open a place, or a single file, to be read; NotFound where there is no such directory of this machine."""
-    patient = Patient(_readable(place, options, ssh), options, clock, waiting, rate)
+    if isinstance(place, S3Place):
+        single = bucket_settings(place, options, settings, single=True)
+        patient = Patient(S3(single, clock, rate), options, clock, waiting)
+    else:
+        patient = Patient(_readable(place, options, settings), options, clock, waiting, rate)
     async with patient.connect() as session:
         inner: object = session
         while isinstance(inner, Wrapper):
             inner = inner.inner
-        single = isinstance(inner, SftpSession) and inner.is_file
-        name = "" if place.folder or single else posixpath.basename(place.path)
-        yield Opened(Proved(session), session, "" if name in (".", "..") else name)
+        alone = isinstance(inner, SftpSession | S3Session) and inner.is_file
+        name = "" if place.folder or alone else posixpath.basename(place.path)
+        proved = Proved(session), session, Proved(session, noted=False)
+        yield Opened(*proved, "" if name in (".", "..") else name)
 
 
-def _readable(place: Elsewhere, options: Options, ssh: Ssh) -> Transport:
+def _readable(place: SftpPlace | FilePlace, options: Options, settings: Settings) -> Transport:
     if isinstance(place, FilePlace):
         if not Path(place.path).is_dir():
             raise NotFound("there is no such directory", item=place.path)
-        return transport(place, options, ssh)
-    settings = sftp_settings(place, ssh, Limits(in_flight=options.parallel))
+        return transport(place, options, settings)
+    account = sftp_settings(place, settings.ssh, Limits(in_flight=options.parallel))
     # What is fetched is to be compared with something.
-    verify = "auto" if settings.verify == "size" else settings.verify
-    return Sftp(msgspec.structs.replace(settings, single=True, verify=verify, durable=False))
+    verify = "auto" if account.verify == "size" else account.verify
+    return Sftp(msgspec.structs.replace(account, single=True, verify=verify, durable=False))
 
 
 class Patient:

@@ -58,7 +58,7 @@ class Wanted(Common, frozen=True, kw_only=True):
     ),
 )
 @click.argument("local", metavar="PATH")
-@click.argument("where", metavar="URL/DATASET[/PATH]|sftp://HOST/PATH")
+@click.argument("where", metavar="URL/DATASET[/PATH]|sftp://HOST/PATH|s3://BUCKET/PREFIX")
 @click.option("--filter", "filters", multiple=True, metavar="RULE", help='Ordered rules: "+ *.h5", "- tmp/**".')
 @click.option("-d", "--different", is_flag=True, help="Leave out what is the same.")
 def command(app: App, **given: Any) -> int:

@@ -41,7 +41,7 @@ class Wanted(Common, frozen=True, kw_only=True):
         "dray download beamtime/run7/scan.h5 . --on-exists replace    # one file, over whatever is there",
     ),
 )
-@click.argument("where", metavar="URL/DATASET[/PATH]|sftp://HOST/PATH")
+@click.argument("where", metavar="URL/DATASET[/PATH]|sftp://HOST/PATH|s3://BUCKET/PREFIX")
 @click.argument("directory", default=".", metavar="[DIR]")
 @moving_options
 @click.option(

@@ -89,7 +89,7 @@ class Wanted(msgspec.Struct, frozen=True):
         "dray ls sftp://hpfx/data                 # files of an account behind ssh",
     ),
 )
-@click.argument("where", required=False, metavar="[URL | DATASET[/PATH] | sftp://HOST/PATH]")
+@click.argument("where", required=False, metavar="[URL | DATASET[/PATH] | sftp://HOST/PATH | s3://BUCKET/PREFIX]")
 @click.option("-l", "--long", is_flag=True, help="Show version, checksum and copies as well.")
 @click.option("--versions", is_flag=True, help="Show older versions and what is on its way, too.")
 @click.option("--name", metavar="TEXT", help="Only paths that hold this text.")
@@ -118,7 +118,7 @@ async def _there(app: App, place: Elsewhere, wanted: Wanted) -> None:
     """List the files of a place that is no server."""
     options = Options(app.settings.client.parallel, app.settings.client.retry_for)
     columns = THERE_LONG if wanted.long else THERE
-    opening = reading(place, options, app.settings.ssh, SystemClock(), app.display.note)
+    opening = reading(place, options, app.settings, SystemClock(), app.display.note)
     with app.display.listing("there", columns, empty=f"nothing found in {place}") as listing:
         async with opening as opened:
             session = opened.session if wanted.long else opened.plain

@@ -42,10 +42,13 @@ class Wanted(Common, frozen=True, kw_only=True):
         "dray upload run7/ http://127.0.0.1:8080/beamtime          # its contents, without the folder's name",
         'dray upload run7/ beamtime/raw --filter "+ *.h5" --filter "- **"',
         "dray upload run7 sftp://hpfx/data                         # an account behind ssh, becomes ~/data/run7/...",
+        "dray upload run7 s3://archive/2026                        # a bucket: s3://archive/2026/run7/...",
         "dray upload scan.h5 beamtime --json                       # every file with its checksum, as JSON",
     ),
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH... URL/DATASET[/PATH]|sftp://HOST/PATH")
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="PATH... URL/DATASET[/PATH]|sftp://HOST/PATH|s3://BUCKET/PREFIX"
+)
 @moving_options
 @click.option(
     "--on-exists", type=click.Choice(["version", "fail", "replace"]), default="version", show_default=True,
@@ -58,8 +61,9 @@ def command(app: App, **given: Any) -> int:
 
     DIR keeps its name, DIR/ means its contents. What was sent before is not sent again; new content of a known path
     becomes a new version. Run it again after a crash or a broken network: it goes on from the last durable byte.
-    sftp://HOST/PATH is a directory behind ssh, seen from the login directory (sftp://HOST//PATH: from the root); there
-    older content is kept below .dray/versions, unless --on-exists says replace.
+    sftp://HOST/PATH is a directory behind ssh, seen from the login directory (sftp://HOST//PATH: from the root),
+    s3://BUCKET/PREFIX a bucket, used with the keys of AWS_... or ~/.aws; there older content is kept below
+    .dray/versions, unless --on-exists says replace.
     """
     wanted = msgspec.convert(given, Wanted)
     *paths, to = wanted.paths

@@ -99,6 +99,7 @@ class Wanted(Common, frozen=True, kw_only=True):
     examples=(
         "dray watch /instrument http://127.0.0.1:8080/run7          # until Ctrl-C",
         "dray watch ~/to_hpfx sftp://hpfx/on_hpfx                   # an account behind ssh, from its login directory",
+        "dray watch /instrument s3://archive/lab                    # a bucket, with the keys of ~/.aws",
         "dray watch /instrument run7 --once                         # what is there now, then end",
         'dray watch /instrument run7 --filter "+ *.h5" --filter "- **" --dry-run',
         "dray watch lab                                             # [hot.lab] of the settings",
@@ -106,7 +107,7 @@ class Wanted(Common, frozen=True, kw_only=True):
     ),
 )
 @click.argument("directory", metavar="DIR|NAME")
-@click.argument("to", metavar="[URL/DATASET[/PATH]|sftp://HOST/PATH]", required=False)
+@click.argument("to", metavar="[URL/DATASET[/PATH]|sftp://HOST/PATH|s3://BUCKET/PREFIX]", required=False)
 @click.option("--once", is_flag=True, help="Send what is there, wait for the verdicts and end.")
 @click.option("--settle", metavar="TIME", help="How long a file must rest where its end is not seen. [default: 2s]")
 @click.option(
@@ -122,9 +123,10 @@ def command(app: App, **given: Any) -> int:
     What lies in DIR arrives in the dataset under the same relative path. A file is sent as soon as it is renamed in or
     closed after writing, else when it has rested; names in progress (.*, *.tmp, *.part, *.partial) are left alone.
     sftp://HOST/PATH is a directory behind ssh, seen from the login directory (sftp://HOST//PATH: from the root); HOST
-    may be one of ~/.ssh/config. What has a name there is replaced by newer content of that name. Nothing is deleted
-    anywhere. A journal keeps how far each file got, so it may be stopped or killed at any time. NAME alone is a hot
-    directory of the settings, [hot.NAME], which then runs here instead of in the agent.
+    may be one of ~/.ssh/config. s3://BUCKET/PREFIX is a bucket, used with the keys of AWS_... or ~/.aws. What has a
+    name there is replaced by newer content of that name. Nothing is deleted anywhere. A journal keeps how far each file
+    got, so it may be stopped or killed at any time. NAME alone is a hot directory of the settings, [hot.NAME], which
+    then runs here instead of in the agent.
     """
     if given["to"] is None:
         return _by_name(app, given["directory"], given)
@@ -215,8 +217,8 @@ class Server:
 
     def elsewhere(self, place: Elsewhere, notes: Notes) -> Station:
         """Return a place that is no server, which is not asked what its address means."""
-        ssh, waiting = self.app.settings.ssh, self.show.waiting
-        return Station(self, open_place(place, self.options(), ssh, self.clock, waiting, self.rate), notes, place)
+        settings, waiting = self.app.settings, self.show.waiting
+        return Station(self, open_place(place, self.options(), settings, self.clock, waiting, self.rate), notes, place)
 
     async def place(self, stop: Stop) -> Place | None:
         """Find out what the address names; a watch that goes on waits for its server, None when it was stopped."""
