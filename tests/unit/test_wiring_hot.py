@@ -57,6 +57,7 @@ def test_a_server_keeps_versions(tmp_path: Path) -> None:
         ('after = "delete"\n[ssh]\ndurable = false', "after", "flushed and read again"),
         ('after = "remove"', "after", "says nothing"),
         ('after = "move"', "after", "says nothing"),
+        ('after = "delete"\n[ssh]\nverify = "size"', "after", "nothing is proved"),
         ('vip = "host"', "vip", "does not appear to be"),
         ('accelerate = { command = "fast {source}" }', "accelerate", "names no files"),
         ('accelerate = { command = "fast \'{source}" }', "accelerate", "quot"),
@@ -79,3 +80,9 @@ def test_what_is_no_destination_is_refused(tmp_path: Path, to: str) -> None:
 def test_one_directory_is_not_sent_twice_to_one_place(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\[hot.b\] and \[hot.lab\] send the same directory"):
         read(tmp_path, f'[hot.b]\npath = "{tmp_path}/."\nto = "sftp://cluster/in/"\n')
+
+
+def test_what_is_only_announced_is_never_deleted(tmp_path: Path) -> None:
+    more = 'after = "delete"\n[hot.lab.broker]\nurl = "amqp://lab@localhost/"\npost_exchange = "xs_lab"\n'
+    with pytest.raises(UsageError, match="nowhere else"):
+        read(tmp_path, more, to="broker")
