@@ -57,7 +57,6 @@ def test_a_server_keeps_versions(tmp_path: Path) -> None:
         ('after = "delete"\n[ssh]\ndurable = false', "after", "flushed and read again"),
         ('after = "remove"', "after", "says nothing"),
         ('after = "move"', "after", "says nothing"),
-        ('after = "delete"\n[ssh]\nverify = "size"', "after", "nothing is proved"),
         ('vip = "host"', "vip", "does not appear to be"),
         ('accelerate = { command = "fast {source}" }', "accelerate", "names no files"),
         ('accelerate = { command = "fast \'{source}" }', "accelerate", "quot"),

@@ -162,7 +162,6 @@ class _Reader:
         what, _, to = self.settings.after.strip().partition(" ")
         if what == "keep" and not to:
             return None
-        self._refuse_unproved()
         if what == "delete" and not to:
             self._check_proof()
             return After("delete", self.settings.grace)
@@ -173,16 +172,11 @@ class _Reader:
     def _check_proof(self) -> None:
         """Raise UsageError where files would be deleted whose copies were not read again, or not flushed."""
         ssh = self.loaded.settings.ssh
+        if self.settings.to == BROKER:
+            raise UsageError("files that are only announced are nowhere else", hint='after = "keep"')
         if self.settings.to.startswith("sftp://") and (ssh.verify == "size" or not ssh.durable):
             hint = 'ssh.verify = "auto" and ssh.durable = true, or after = "keep"'
             raise UsageError("files are deleted only when their copy was flushed and read again there", hint=hint)
-
-    def _refuse_unproved(self) -> None:
-        """Let nothing be taken out of the directory whose bytes nobody has read elsewhere."""
-        if self.settings.to == BROKER:
-            raise UsageError("files that are only announced are nowhere else", hint="keep them")
-        if self.settings.to.startswith("sftp://") and self.loaded.settings.ssh.verify == "size":
-            raise UsageError('with ssh.verify = "size" nothing is proved', hint="keep files, or let them be verified")
 
     def _check_vip(self) -> None:
         try:
