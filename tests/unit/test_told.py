@@ -10,7 +10,7 @@ from dray.agent.announce import HOLD, TRIES, Announcer, Voice
 from dray.agent.journal import Key
 from dray.agent.outbox import Announcement
 from dray.agent.posting import Posting
-from dray.agent.told import Told
+from dray.agent.told import Ear, Told
 from dray.errors import DrayError, Unheard, Unreachable
 from dray.messaging.broker import Arrival, Message
 from dray.messaging.receiver import Received
@@ -66,7 +66,7 @@ def arrival(number: int, by: str = "", **fields: object) -> Arrival:
 
 
 def told(receiver: Receiver, words: list[str] | None = None) -> Told:
-    return Told(receiver, "lab", (words if words is not None else []).append)  # type: ignore[arg-type]
+    return Told(receiver, Ear("lab", "/data/hot"), (words if words is not None else []).append)  # type: ignore[arg-type]
 
 
 def test_names_are_looked_at_and_what_we_announced_was_finished() -> None:
@@ -89,6 +89,23 @@ def test_names_are_looked_at_and_what_we_announced_was_finished() -> None:
     assert list(fed.gone) == [Key("d", "gone")]
     assert fed.carried[Key("d", "b")] == '{"to_clusters": "x"}'
     assert not fed.lost
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "found"),
+    [
+        ("file:/", "data/hot/d/f", "d/f"),
+        ("file:/data/", "hot/f", "f"),
+        ("file:/data/hot", "d/f", "d/f"),
+        ("file:///data/hot", "d/f", "d/f"),
+        ("file:/elsewhere", "d/f", "d/f"),
+        ("sftp://host/data/hot2", "f", "f"),
+    ],
+)
+def test_a_message_may_begin_its_paths_above_the_directory(base: str, path: str, found: str) -> None:
+    received = Received((arrival(1, baseUrl=base, relPath=path),))
+    fed = asyncio.run(told(Receiver(received)).next())
+    assert [key.path for key in fed.names] == [found]
 
 
 def test_what_is_no_message_is_refused_with_a_word_and_does_not_harm_the_others() -> None:

@@ -10,9 +10,22 @@ from dray.messaging.broker import Arrival
 from dray.messaging.receiver import Received, Receiver
 from dray.messaging.v03 import Post, carried, decode
 from dray.model.settle import Notice
+from dray.model.values import Value
 
 OURS = "dray"
 """Who publishes files only when they are finished; what others say is a hint to look at a file and let it rest."""
+
+
+class Ear(Value, frozen=True):
+    """Who listens: the account at the broker, and the directory that its messages are about."""
+
+    user: str
+    root: str
+
+    def below(self, post: Post) -> str:
+        """Return where a file is in the directory: what a message calls ``/`` may be a folder above it."""
+        full = f"{post.base_url.removeprefix('file:').rstrip('/')}/{post.path}"
+        return full.removeprefix(f"{self.root}/") if full.startswith(f"{self.root}/") else post.path
 
 
 @dataclass(slots=True)
@@ -25,27 +38,25 @@ class Heard:
     carried: dict[Key, str] = field(default_factory=dict)
     refused: list[int] = field(default_factory=list)
 
-    def add(self, post: Post, notice: Notice, user: str) -> None:
+    def add(self, post: Post, notice: Notice, ear: "Ear") -> None:
         """Add what one message says.
 
         A rename says that the new name is there, which is sent whole; its old name is left alone at the destination,
         because deleting comes from a message that says so, never from one that brings a file.
         """
+        key = key_of(ear.below(post))
         if post.operation is not None and post.operation.remove:
-            self.gone.append(key_of(post.path))
+            self.gone.append(key)
             return
-        self.names[key_of(post.path)] = notice
-        self.carried[key_of(post.path)] = carried(post, user)
+        self.names[key] = notice
+        self.carried[key] = carried(post, ear.user)
 
 
 class Told:
-    """A feed from a queue. Sizes, checksums and times of messages count for nothing: the file itself is looked at.
+    """A feed from a queue. Sizes, checksums and times of messages count for nothing: the file itself is looked at."""
 
-    ``user`` is the account at the broker.
-    """
-
-    def __init__(self, receiver: Receiver, user: str, say: Callable[[str], None]) -> None:
-        self._receiver, self._user, self._say = receiver, user, say
+    def __init__(self, receiver: Receiver, ear: Ear, say: Callable[[str], None]) -> None:
+        self._receiver, self._ear, self._say = receiver, ear, say
         self._heard: Heard | None = None
 
     async def next(self) -> Fed:
@@ -75,7 +86,7 @@ class Told:
 
     def _add(self, heard: Heard, arrival: Arrival) -> None:
         try:
-            heard.add(decode(arrival.body), "closed" if arrival.by == OURS else "found", self._user)
+            heard.add(decode(arrival.body), "closed" if arrival.by == OURS else "found", self._ear)
         except DrayError as error:
             heard.refused.append(arrival.number)
             self._say(f"a message was refused: {error}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from dray.agent.announce import Announcer, Voice
 from dray.agent.outbox import Announce
 from dray.agent.posting import Posting
-from dray.agent.told import Told
+from dray.agent.told import Ear, Told
 from dray.clock import Clock
 from dray.config.settings import Broker as Section
 from dray.errors import DrayError, UsageError
@@ -147,7 +147,7 @@ async def _feed(hot: Brokered, broker: seam.Broker, say: Say) -> AsyncIterator[T
         trouble = str(error)
 
     async with Receiver(broker, binding, hot.notes, waiting) as receiver:
-        yield Told(receiver, hot.address.user, say)
+        yield Told(receiver, Ear(hot.address.user, hot.root), say)
 
 
 async def declare(hot: Brokered) -> list[Declared]:
