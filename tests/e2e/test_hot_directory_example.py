@@ -1,5 +1,6 @@
 """The files of examples/hot-directory, as they are, bring what is dropped to an account behind ssh."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_agent import Owner, until
+from tests.integration.brokered import Ear, Site
 from tests.servers.process import LOOPBACK
+from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.sshd import Sshd
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hot-directory"
@@ -89,3 +92,18 @@ def test_the_unit_of_the_example_is_what_is_installed(lab: Owner) -> None:
         for line in lines
     ]
     assert example.splitlines() == made
+
+
+def test_what_arrived_is_announced_at_the_broker(lab: Owner, cluster: Sshd, broker: RabbitMQ) -> None:
+    lab.settings.write_bytes((EXAMPLE / "lab" / "config-with-broker.toml").read_bytes())
+    lab.env["BROKER"] = broker.url(password=None)
+    broker.password_file(lab.home).rename(lab.settings.parent / "broker.password")
+    heard = Ear(Site(broker, lab.home), "xs_lab_on_cluster")
+    asyncio.run(heard.declare())
+    lab.run("declare")
+    lab.run("start")
+    (lab.home / "to_cluster" / "scan.h5").write_bytes(b"content")
+    asyncio.run(heard.until(lambda: heard.posts))
+    (post,) = heard.posts
+    assert (post.base_url, post.path, post.size) == ("sftp://cluster/home/lab/from_lab", "scan.h5", 7)
+    assert there(cluster) == {"scan.h5": b"content"}
