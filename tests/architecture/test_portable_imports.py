@@ -16,12 +16,13 @@ CLIENT_SIDE = [
     "errors",
     "fs",
     "kernel",
+    "messaging",
     "model",
     "moving",
     "telemetry",
     "transports",
 ]
-FOREIGN = "click crc32c msgspec platformdirs pycurl rich.console rich.progress rich.table watchfiles"
+FOREIGN = "aio_pika click crc32c msgspec platformdirs pycurl rich.console rich.progress rich.table watchfiles"
 SCRIPT = Path(__file__).with_name("hidden.py")
 
 
