@@ -6,17 +6,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import aio_pika
 import pytest
 
 from dray.errors import Unreachable
-from dray.messaging.v03 import Identity
+from dray.messaging.v03 import Identity, Post, encode, topic
 from dray.model.checksum import Checksum
 from dray.model.values import Landing, Staged
 from dray.transports.base import Failure
 from dray.transports.wrappers import Wrapper
 from tests.integration.brokered import Ear, Site, delete_queue
 from tests.integration.hot import published, until
-from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.rabbitmq import ADMIN, RabbitMQ
 
 
 def contents(count: int, size: int = 2000) -> dict[str, bytes]:
@@ -62,6 +63,50 @@ def test_what_one_agent_announces_another_delivers_and_announces_with_its_digest
         assert (message.content_type, message.delivery_mode) == ("application/json", 2)
         assert post.base_url == (f"file:{root}" if message.exchange == site.files else f"file:{store}")
     assert len({message.message_id for message in ear.messages}) == 10
+
+
+STRANGE = (
+    "a b",
+    " ",
+    "-rf",
+    "#*.x/%23",
+    "new\nline",
+    "quote'\"",
+    "back\\slash",
+    "ü/日本",
+    "tab\t",
+    "x" * 255,
+    "v03",
+    "{}$(x)",
+)
+
+
+def test_names_of_every_kind_arrive_and_those_that_cannot_be_are_refused(broker: RabbitMQ, tmp_path: Path) -> None:
+    site, root, store = Site(broker, tmp_path), tmp_path / "hot", tmp_path / "store"
+    files = {name: name.encode() for name in STRANGE}
+    raw = os.fsdecode(b"caf\xe9")
+
+    async def story() -> Ear:
+        ear = Ear(site, site.arrivals)
+        await ear.declare()
+        sender = site.sender("one", root, store)
+        async with sender.running(), site.watcher(root).running():
+            fill(root, files)
+            await arrived(store, files)
+            await ear.until(lambda: set(ear.paths) == set(files))
+            (root / raw).write_bytes(b"1")
+            await publish(site, Post(f"file:{root}", raw, 0))
+            await until(lambda: sender.hot.states().get(raw) == "refused")
+        return ear
+
+    assert len(asyncio.run(story()).messages) == len(files)
+
+
+async def publish(site: Site, post: Post) -> None:
+    """Announce as somebody else does."""
+    async with await aio_pika.connect(site.broker.url(ADMIN)) as connection:
+        exchange = await (await connection.channel()).get_exchange(site.files)
+        await exchange.publish(aio_pika.Message(encode(post), content_type="application/json"), topic(post.path))
 
 
 def test_agents_that_share_a_queue_deliver_each_file_once(broker: RabbitMQ, tmp_path: Path) -> None:
