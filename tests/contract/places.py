@@ -162,7 +162,7 @@ class SftpPlace:
     contents = PosixPlace.contents
 
     def leftovers(self) -> list[str]:
-        return [path.name for path in self.root.glob(".dray/staging/*")]
+        return [path.name for path in self.root.glob(".dray/staging/*/*")]
 
 
 class S3Place:

@@ -90,7 +90,7 @@ async def until(ready: Callable[[], bool]) -> None:
 
 
 def staged_bytes(root: Path) -> int:
-    return sum(path.stat().st_size for path in root.glob(".dray/staging/*.staged"))
+    return sum(path.stat().st_size for path in root.glob(".dray/staging/*/*.staged"))
 
 
 def files_below(root: Path) -> dict[str, bytes]:
@@ -134,7 +134,7 @@ def test_damage_at_the_destination_is_found_either_way(server: Sshd, only: Sshd,
 
             class Damaging(Retrying):
                 async def verify(self, claims):  # type: ignore[no-untyped-def]
-                    staged = next((base / "place").glob(".dray/staging/*.staged"))
+                    staged = next((base / "place").glob(".dray/staging/*/*.staged"))
                     staged.write_bytes(b"?" + staged.read_bytes()[1:])
                     return await session.verify(claims)
 
@@ -234,7 +234,7 @@ def test_a_large_file_goes_on_from_the_parts_that_arrived(server: Sshd, tmp_path
     asyncio.run(second())
     assert 0 < len(sent) < 25, "it began at byte 0"
     assert files_below(tmp_path / "place")["large"] == (tmp_path / "large").read_bytes()
-    assert list((tmp_path / "place").glob(".dray/staging/*")) == []
+    assert list((tmp_path / "place").glob(".dray/staging/*/*")) == []
 
 
 def test_a_server_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_two_sessions_bring_the_same_files_at_once(server: Sshd, tmp_path: Path)
 
     asyncio.run(story())
     assert files_below(tmp_path / "place") == {name: (source / name).read_bytes() for name in names}
-    assert list((tmp_path / "place").glob(".dray/staging/*")) == []
+    assert list((tmp_path / "place").glob(".dray/staging/*/*")) == []
 
 
 # Who it is
@@ -557,7 +557,7 @@ def test_an_idle_session_leaves_no_process(server: Sshd, tmp_path: Path) -> None
 
 
 def test_what_nobody_came_back_for_is_swept_away(server: Sshd, tmp_path: Path) -> None:
-    staging = tmp_path / "place" / ".dray" / "staging"
+    staging = tmp_path / "place" / ".dray" / "staging" / "0"
     staging.mkdir(parents=True)
     for name, age in (("old.staged", 15), ("old.staged.parts", 15), ("young.staged", 13)):
         (staging / name).write_text("x")
@@ -571,7 +571,7 @@ def test_what_nobody_came_back_for_is_swept_away(server: Sshd, tmp_path: Path) -
                 await until(lambda: not (staging / "old.staged").exists())
                 await cargo.write(session, staged)
                 # Its time is that of the source, years ago; it is not swept for that.
-                (mine,) = [path for path in staging.glob("*.staged") if path.name != "young.staged"]
+                (mine,) = [path for path in staging.parent.glob("*/*.staged") if path.name != "young.staged"]
                 assert (mine.stat().st_mtime, time.time() - mine.stat().st_atime < 3600) == (1_700_000_000, True)
 
     asyncio.run(story())

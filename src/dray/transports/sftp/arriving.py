@@ -61,7 +61,7 @@ class Arriving(Value, frozen=True):
         handle = yield from scripts.opened(side, _SIDE | wire.MAKE, self.file_mode)
         yield from scripts.closing([handle], self._append(handle, f"size {target.size} {part_size}"))
         if self._durably:
-            yield from scripts.sync_folder(self.layout.staging)
+            yield from scripts.sync_folder(self.layout.staging_of(target))
         return part_size
 
     @property
@@ -182,10 +182,12 @@ class Arriving(Value, frozen=True):
 
     def sweep(self, before: float) -> Script[int]:
         """Remove what was staged before a time, and nobody came back for; return how much."""
-        found = yield from scripts.names(self.layout.staging)
-        old = [name for name, seen in found if seen.is_file and max(seen.atime, seen.mtime) < before]
+        old: list[bytes] = []
+        for folder in self.layout.staging_folders():
+            found = yield from scripts.names(folder)
+            old += [folder + b"/" + name for name, seen in found if max(seen.atime, seen.mtime) < before]
         if old:
-            yield [wire.remove(self.layout.staging + b"/" + name) for name in old]
+            yield map(wire.remove, old)
         return len(old)
 
     def discard(self, target: Target) -> Script[None]:

@@ -8,6 +8,7 @@ from dray.transports.published import versions_of
 from dray.transports.refs import Target, published
 from dray.transports.sftp.wire import Attrs
 from dray.transports.sidefile import SUFFIX
+from dray.transports.staging import FAN
 
 SECOND = 1_000_000_000
 
@@ -21,9 +22,18 @@ class Layout:
         self.staging = self._below + RESERVED.encode() + b"/staging"
         """On the same file system as the destination."""
 
+    def staging_folders(self) -> list[bytes]:
+        """Return the folders that staged files are spread over: servers wait for each other in a single one."""
+        return [self.staging + b"/" + digit.encode() for digit in FAN]
+
+    def staging_of(self, target: Target) -> bytes:
+        """Return the folder that a target is staged in."""
+        return self.staging + b"/" + target.name[:1].encode()
+
     def staged(self, target: Target) -> bytes:
         """Return where a target is staged."""
-        return self.staging + b"/" + target.name.encode()
+        name = target.name.encode()
+        return self.staging + b"/" + name[:1] + b"/" + name
 
     def side(self, target: Target) -> bytes:
         """Return where it is written which parts are durable."""

@@ -119,7 +119,13 @@ class Site:
 
     def _prepare(self) -> None:
         try:
-            self.do(scripts.make_folder(self.layout.staging, self.settings.folder_mode, durable=self.syncs))
+            for folders in ([self.layout.staging], self.layout.staging_folders()):
+                made = self.run(
+                    scripts.make_folder(one, self.settings.folder_mode, durable=self.syncs) for one in folders
+                )
+                for failure in made:
+                    if isinstance(failure, DrayError):
+                        raise failure
         except Forbidden as error:
             # Not one file is at fault, but all of the place.
             raise Denied(error.message, item=self.settings.name, hint="let the account write there") from error
