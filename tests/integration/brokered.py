@@ -67,7 +67,7 @@ class Station:
 
     async def run(self, stop: asyncio.Event) -> None:
         hot, told = self.hot, self.hot.told
-        async with ends(self.brokered(), hot.clock, told.say) as found:
+        async with ends(self.brokered(), hot.clock, told) as found:
             place = found.destination or self.place or Posix(self.store or hot.store)
             lane = Lane(Wrapped(place, hot.wrap), hot.parallel, announce=found.announce)
             directory = replace(hot.directory(), root=str(self.root), host=hot.base.name)

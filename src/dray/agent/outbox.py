@@ -67,6 +67,7 @@ class Outbox:
     def __init__(self, ledger: Ledger, announce: Announce, waiting: Callable[[str], None]) -> None:
         self._ledger, self._announce, self._waiting = ledger, announce, waiting
         self._rung = asyncio.Event()
+        self._trouble = ""
 
     def ring(self) -> None:
         """Say that there may be something to announce."""
@@ -98,6 +99,9 @@ class Outbox:
             await self._announce(batch)
         except DrayError as error:
             seconds = pause(error, failures + 1, random.random())  # noqa: S311
-            self._waiting(f"cannot announce: {error}; next try in {seconds:.0f} s")
+            if str(error) != self._trouble:
+                self._waiting(f"cannot announce: {error}; next try in {seconds:.0f} s")
+            self._trouble = str(error)
             return seconds
+        self._trouble = ""
         return None

@@ -93,7 +93,7 @@ class Tracker:
 
     def watching(self) -> None:
         """See ``Show``."""
-        if self.state == "starting":
+        if self.state == "starting" or (self.state == "waiting" and not self._active):
             self.become("idle")
 
     def stands(self, standing: Standing) -> None:

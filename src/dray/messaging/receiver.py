@@ -56,7 +56,8 @@ class Receiver:
     """Receives what a queue is bound to. Use it with ``async with``.
 
     Whoever makes a queue again that had vanished has to look for what may have been in it: that is remembered before
-    it is made, until it was done. ``waiting`` is called with the reason and the seconds until the next try.
+    it is made, until it was done. ``waiting`` is called with the reason and the seconds until the next try,
+    and with None once messages can come.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Receiver:
         broker: Broker,
         binding: Binding,
         memory: Memory,
-        waiting: Callable[[DrayError, float], None],
+        waiting: Callable[[DrayError | None, float], None],
     ) -> None:
         self._broker, self._binding = broker, binding
         self._memory, self._waiting = memory, waiting
@@ -124,6 +125,7 @@ class Receiver:
             consumption = await link.consume(self._binding.queue, AHEAD)
             self._open, self._consumption = stack.pop_all(), consumption
         self._failures, self._round = 0, self._round + 1
+        self._waiting(None, 0.0)
         return consumption
 
     async def _drop(self) -> None:

@@ -92,7 +92,7 @@ class Running:
         """Open the ends and watch until ``stop``."""
         hot, clock, brokered = self.one.hot, self.household.clock, self.one.brokered
         async with AsyncExitStack() as stack:
-            far = await stack.enter_async_context(ends(brokered, clock, tracker.say)) if brokered else Ends()
+            far = await stack.enter_async_context(ends(brokered, clock, tracker)) if brokered else Ends()
             if self.one.serves:
                 place = await self._place(tracker, stop)
                 if place is None:

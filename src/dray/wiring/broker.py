@@ -9,6 +9,7 @@ from pathlib import Path
 from dray.agent.announce import Announcer, Voice
 from dray.agent.outbox import Announce
 from dray.agent.posting import Posting
+from dray.agent.send import Show
 from dray.agent.told import Ear, Told
 from dray.clock import Clock
 from dray.config.settings import Broker as Section
@@ -103,16 +104,13 @@ class Ends:
     destination: Transport | None = None
 
 
-Say = Callable[[str], None]
-
-
 @asynccontextmanager
-async def ends(hot: Brokered, clock: Clock, say: Say) -> AsyncIterator[Ends]:
+async def ends(hot: Brokered, clock: Clock, show: Show) -> AsyncIterator[Ends]:
     """Open what a hot directory needs; brokers are connected when there is something to do, and waited for."""
     hot.checked()
     broker = amqp(hot.address)
     async with AsyncExitStack() as stack:
-        feed = await stack.enter_async_context(_feed(hot, broker, say)) if hot.settings.exchange else None
+        feed = await stack.enter_async_context(_feed(hot, broker, show)) if hot.settings.exchange else None
         if not hot.settings.post_exchange:
             yield Ends(feed)
             return
@@ -121,7 +119,7 @@ async def ends(hot: Brokered, clock: Clock, say: Say) -> AsyncIterator[Ends]:
         if hot.to == BROKER:
             yield Ends(feed, destination=Posting(publisher, voice, hot.root, clock))
         else:
-            yield Ends(feed, Announcer(publisher, voice, clock, say).announce)
+            yield Ends(feed, Announcer(publisher, voice, clock, show.say).announce)
 
 
 def _prepare(hot: Brokered) -> Callable[[Link], Awaitable[None]]:
@@ -136,18 +134,17 @@ def _prepare(hot: Brokered) -> Callable[[Link], Awaitable[None]]:
 
 
 @asynccontextmanager
-async def _feed(hot: Brokered, broker: seam.Broker, say: Say) -> AsyncIterator[Told]:
+async def _feed(hot: Brokered, broker: seam.Broker, show: Show) -> AsyncIterator[Told]:
     binding = await in_thread(None, hot.binding)
-    trouble = ""
 
-    def waiting(error: DrayError, seconds: float) -> None:
-        nonlocal trouble
-        if str(error) != trouble:
-            say(f"waiting for the broker: {error}; next try in {seconds:.0f} s")
-        trouble = str(error)
+    def waiting(error: DrayError | None, seconds: float) -> None:
+        if error is None:
+            show.watching()
+        else:
+            show.waiting(f"{error}; next try in {seconds:.0f} s")
 
     async with Receiver(broker, binding, hot.notes, waiting) as receiver:
-        yield Told(receiver, Ear(hot.address.user, hot.root), say)
+        yield Told(receiver, Ear(hot.address.user, hot.root), show.say)
 
 
 async def declare(hot: Brokered) -> list[Declared]:
