@@ -215,7 +215,9 @@ def test_a_password_that_others_can_read_is_not_used(broker: RabbitMQ, tmp_path:
         linked(Address(broker.url(password=None), str(tmp_path / "none")), nothing)
 
 
-@pytest.mark.parametrize("url", ["http://lab@host/", "amqp:///", "lab@host", f"amqp://{LAB}:{PASSWORD}@host/"])
+@pytest.mark.parametrize(
+    "url", ["http://lab@host/", "amqp:///", "lab@host", "amqp://lab@host:many/", f"amqp://{LAB}:{PASSWORD}@host/"]
+)
 def test_an_address_that_is_none_or_holds_a_password_is_refused(url: str) -> None:
     with pytest.raises(UsageError) as refused:
         Amqp(Address(url))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from dray.errors import DrayError, UsageError
 from dray.model.values import Value
@@ -30,7 +30,7 @@ class Address(Value, frozen=True):
     def checked(self) -> "Address":
         """Return this address, or raise UsageError for one that is none or that holds a password."""
         parts = urlsplit(self.url)
-        if parts.scheme not in PORTS or not parts.hostname:
+        if parts.scheme not in PORTS or not parts.hostname or not _has_port(parts):
             raise UsageError("not the address of a broker", item=self.url.partition("@")[2] or self.url, hint=EXAMPLE)
         if parts.password is not None:
             hint = "put it into a file of mode 0600 and name that by password_file"
@@ -40,6 +40,14 @@ class Address(Value, frozen=True):
     def __str__(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname}:{parts.port or PORTS.get(parts.scheme, 0)}"
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Say whether the port is a number, or none is given."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 class Binding(Value, frozen=True):
