@@ -11,6 +11,7 @@ from dray.errors import (
     SourceChanged,
     Temporary,
     TooManyRequests,
+    Unheard,
     Unreachable,
 )
 from dray.model.retry import FOR_DAYS, LONGEST, Persistence, decide_retry
@@ -50,7 +51,7 @@ def pause(error: DrayError, pauses: int, luck: float) -> float:
 
     One that is only out of reach is asked often, so that work goes on soon after it is back.
     """
-    longest = SOON if isinstance(error, Unreachable) else SELDOM
+    longest = SOON if isinstance(error, Unreachable | Unheard) else SELDOM
     return decide_retry(error, pauses, 0.0, 0.0, jitter=luck, persistence=Persistence(1.0, longest)) or SELDOM
 
 
