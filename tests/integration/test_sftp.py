@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -420,6 +421,7 @@ def test_hosts_behind_others_and_open_connections_are_used_as_ssh_does(server: S
                 await cargo.arrive(session)
 
     asyncio.run(story("behind"))
+    no_ssh_is_left()
     with server.master():
         before = server.process.tail(10**6).count("Accepted")
         asyncio.run(story(HOST))
@@ -471,6 +473,34 @@ def test_a_folder_that_was_removed_meanwhile_is_made_again(server: Sshd, tmp_pat
 
     asyncio.run(story())
     assert files_below(tmp_path / "place") == {"a/2": b"2"}
+
+
+def test_the_folder_of_what_is_staged_may_be_removed_at_any_time(server: Sshd, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with session_at(server, tmp_path / "place") as session:
+            patient = Retrying(session, SystemClock(), persistence=Persistence(20.0, 0.1))
+            with Cargo(tmp_path / "src", "a", b"1") as cargo:
+                staged = await cargo.stage(patient)
+                shutil.rmtree(tmp_path / "place")
+                await cargo.write(patient, staged)
+                await cargo.verify(patient, staged)
+                good(await patient.publish([staged.ref]))
+
+    asyncio.run(story())
+    assert files_below(tmp_path / "place") == {"a": b"1"}
+
+
+def test_a_place_that_is_no_directory_is_told(server: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+
+    async def story() -> None:
+        async with session_at(server, tmp_path / "file") as session:
+            with Cargo(tmp_path / "src", "a", b"1") as cargo, pytest.raises(DrayError) as caught:
+                await cargo.stage(session)
+            assert caught.value.code in ("denied", "conflict")
+
+    asyncio.run(story())
+    assert (tmp_path / "file").read_text() == "x"
 
 
 def test_names_are_changed_without_moving_bytes(server: Sshd, tmp_path: Path) -> None:
@@ -550,6 +580,10 @@ def test_an_idle_session_leaves_no_process(server: Sshd, tmp_path: Path) -> None
                 await cargo.arrive(session)
 
     asyncio.run(story())
+    no_ssh_is_left()
+
+
+def no_ssh_is_left() -> None:
     deadline = time.monotonic() + 20
     while ssh_children() and time.monotonic() < deadline:
         time.sleep(0.05)

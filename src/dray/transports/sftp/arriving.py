@@ -6,7 +6,7 @@ bytes of one version of one source to the same places, so that it can only becom
 
 import msgspec
 
-from dray.errors import Conflict, DrayError, NotFound, PieceDamaged, Refused
+from dray.errors import Conflict, DrayError, NotFound, PieceDamaged, Refused, Temporary
 from dray.model.parts import part_count, plan_part_size
 from dray.model.values import Held, Level, Limits, Receipt, Staged, Value
 from dray.transports.base import Piece
@@ -56,13 +56,20 @@ class Arriving(Value, frozen=True):
         """Make the staged file and its side file, so that the names of both are durable before the first part is."""
         part_size = plan_part_size(target.size, self.limits)
         staged, side = self.layout.staged(target), self.layout.side(target)
-        handle = yield from scripts.opened(staged, wire.TO_WRITE | wire.MAKE, self.file_mode)
+        handle = yield from self._made(staged, wire.TO_WRITE)
         yield [wire.close(handle)]
-        handle = yield from scripts.opened(side, _SIDE | wire.MAKE, self.file_mode)
+        handle = yield from self._made(side, _SIDE)
         yield from scripts.closing([handle], self._append(handle, f"size {target.size} {part_size}"))
         if self._durably:
             yield from scripts.sync_folder(self.layout.staging_of(target))
         return part_size
+
+    def _made(self, path: bytes, flags: int) -> Script[bytes]:
+        """Open a staged file, made where it is missing."""
+        try:
+            return (yield from scripts.opened(path, flags | wire.MAKE, self.file_mode))
+        except NotFound:
+            raise Temporary("the folder of what is staged was removed", hint="it is made again") from None
 
     @property
     def _durably(self) -> bool:
@@ -111,7 +118,7 @@ class Arriving(Value, frozen=True):
         if (piece.number, piece.offset, piece.at.length) != (1, 0, target.size):
             raise Refused(f"the file is one piece of {target.size} bytes")
         path = self.layout.staged(target)
-        handle = yield from scripts.opened(path, wire.TO_WRITE | wire.MAKE, self.file_mode)
+        handle = yield from self._made(path, wire.TO_WRITE)
         bytes_ = scripts.Outgoing(piece.at, self.powers.write)
         try:
             replies = yield scripts.followed(bytes_.to(handle, 0), *self._last(handle, target))

@@ -170,6 +170,8 @@ class SftpSession:
             return (yield from arriving.put(target_of(piece.ref), piece))
 
         answers = self._site.run(put(piece) for piece in pieces)
+        if any(isinstance(one, DrayError) for one in answers):
+            self._site.doubt()
         unclear = next((one for one in answers if type(one) is Temporary), None)
         clear = self._site.explained(unclear) if isinstance(unclear, Temporary) else None
         return [copy.copy(clear) if clear is not None and type(one) is Temporary else one for one in answers]
@@ -208,6 +210,7 @@ class SftpSession:
         return await self._run(self._publish, staged)
 
     def _publish(self, refs: Sequence[Ref]) -> Answers[Entry]:
+        arriving = self._site.arriving()
         answers = self._place(refs)
         # A folder that was known may have been removed since.
         again = [index for index, answer in enumerate(answers) if isinstance(answer, NotFound)]
@@ -216,7 +219,6 @@ class SftpSession:
             answers[index] = answer
         placed = [ref for ref, answer in zip(refs, answers, strict=True) if isinstance(answer, Entry)]
         self._site.sync_folders(self._folders(placed))
-        arriving = self._site.staged
         large = [target for target in map(target_of, placed) if not arriving.is_whole(target)]
         self._site.run(scripts.remove(self._site.layout.side(target)) for target in large)
         return answers

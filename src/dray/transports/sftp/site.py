@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from dray.clock import SystemClock
-from dray.errors import Denied, DrayError, Forbidden, NoSpace, NotFound, Refused, Unreachable
+from dray.errors import Conflict, Denied, DrayError, Forbidden, NoSpace, NotFound, Refused, Unreachable
 from dray.model.names import printable
 from dray.model.values import Level
 from dray.transports.sftp import scripts, wire
@@ -118,17 +118,22 @@ class Site:
         return self.staged
 
     def _prepare(self) -> None:
-        try:
-            for folders in ([self.layout.staging], self.layout.staging_folders()):
-                made = self.run(
-                    scripts.make_folder(one, self.settings.folder_mode, durable=self.syncs) for one in folders
-                )
-                for failure in made:
-                    if isinstance(failure, DrayError):
-                        raise failure
-        except Forbidden as error:
-            # Not one file is at fault, but all of the place.
-            raise Denied(error.message, item=self.settings.name, hint="let the account write there") from error
+        for folders in ([self.layout.staging], self.layout.staging_folders()):
+            for answer in self.run(self._folder(path) for path in folders):
+                if isinstance(answer, Forbidden | Conflict):
+                    # Not one file is at fault, but all of the place.
+                    hint = "it has to be a directory that the account may write to"
+                    raise Denied(answer.message, item=self.settings.name, hint=hint)
+                if isinstance(answer, DrayError):
+                    raise answer
+        self._syncs_folders = self.syncs and self.do(scripts.sync_folder(self.layout.staging))
+
+    def _folder(self, path: bytes) -> Script[list[bytes]]:
+        return scripts.make_folder(path, self.settings.folder_mode, durable=self.syncs)
+
+    def doubt(self) -> None:
+        """Look again whether the folders are there, before anything else is brought."""
+        self._prepared = False
 
     @property
     def staged(self) -> Arriving:
