@@ -29,6 +29,9 @@ BATCH = 64
 AGAIN = 3600.0
 """Seconds after which a file that was not safe is looked at again."""
 
+UNSHOWN = RemotePath("file")
+"""Stands for names in a report that nobody sees; what is read here need not be a name that travels."""
+
 LEAST, MOST = 1.0, 60.0
 """Bounds of the seconds between two looks."""
 
@@ -88,7 +91,7 @@ class Leaver:
         """Return those whose bytes are now what was verified; names without bytes are never taken out."""
         reader = Reader(self.looker.root, None, self.looker.clock, NullReport(), asyncio.Event())
         files = [one for one in found if one.checksum is not None and ":" in one.checksum]
-        asked = [Asked(one.key.path, RemotePath(one.key.path), one.seen.size) for one in files]
+        asked = [Asked(one.key.path, UNSHOWN, one.seen.size) for one in files]
         nows: list[Now | DrayError] = await reader.read(asked)
         return {
             one.key: one.seen

@@ -57,7 +57,8 @@ class Landed:
 class Claimed:
     """A batch that begins its way: files, errands, and renames that may spare sending files.
 
-    ``missed`` are names that were found changed, ``closed`` what is not sent after all.
+    ``missed`` are names that were found changed, ``closed`` what is not sent after all, ``targets`` the names at the
+    destination of what goes.
     """
 
     flights: list[Flight] = field(default_factory=list)
@@ -65,16 +66,22 @@ class Claimed:
     renames: list[Change] = field(default_factory=list)
     missed: list[Key] = field(default_factory=list)
     closed: list[Sighting] = field(default_factory=list)
+    targets: dict[Key, str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Say whether nothing was due."""
         return not (self.flights or self.errands or self.missed or self.closed)
 
-    def targets(self) -> dict[Key, str]:
-        """Return where everything in it goes."""
-        flights = {flight.queued.key: str(flight.item.path) for flight in self.flights}
-        return {**flights, **{errand.queued.key: str(errand.change.path) for errand in self.errands}}
+    def fly(self, flight: Flight) -> None:
+        """Add a file."""
+        self.flights.append(flight)
+        self.targets[flight.queued.key] = str(flight.item.path)
+
+    def run(self, errand: Errand) -> None:
+        """Add an errand."""
+        self.errands.append(errand)
+        self.targets[errand.queued.key] = str(errand.change.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ class Turns:
                 taking.take(queued)
         journal.settle(claimed.missed, clock.monotonic())
         journal.put(claimed.closed)
-        journal.send({key: self._differing(key, target) for key, target in claimed.targets().items()})
+        journal.send({key: self._differing(key, target) for key, target in claimed.targets.items()})
         return claimed
 
     def _differing(self, key: Key, target: str) -> str | None:
@@ -183,7 +190,7 @@ class _Taking:
         elif found is None and queued.checksum is not None and manner.deletes:
             self._remove(queued, RemotePath(path))
         elif found is not None and stat.S_ISDIR(found.st_mode) and queued.seen == NOTHING and manner.folders:
-            self.claimed.errands.append(Errand(queued, Change("mkdir", RemotePath(path))))
+            self.claimed.run(Errand(queued, Change("mkdir", RemotePath(path))))
         elif found is None or Seen.of(found) != queued.seen:
             self.claimed.missed.append(queued.key)
         else:
@@ -193,7 +200,7 @@ class _Taking:
         """Delete a name there, unless so many go together that it looks like an accident: a disk that was unmounted."""
         count, most = self.journal.removals(), self.turns.manner.max_delete
         if count <= most:
-            self.claimed.errands.append(Errand(queued, removal(queued, path)))
+            self.claimed.run(Errand(queued, removal(queued, path)))
             return
         reason, later = (
             f"{count:,} deletions wait, more than max_delete = {most:,}",
@@ -209,7 +216,7 @@ class _Taking:
         elif other is not None:
             self._close(queued, "refused", f"another file has its name at the destination: {other.path}")
         elif stat.S_ISLNK(found.st_mode):
-            self.claimed.errands.append(Errand(queued, Change("symlink", path, self.folders.link(queued.key))))
+            self.claimed.run(Errand(queued, Change("symlink", path, self.folders.link(queued.key))))
         else:
             self._fly(queued, path, found)
 
@@ -218,7 +225,7 @@ class _Taking:
         source = source_of(turns.host, turns.looker.root.path, origin)
         exists = turns.manner.on_exists
         item = Item(path, version.size, version.token(), origin, source, exists, version.mtime_ns)
-        self.claimed.flights.append(Flight(queued, item, stat.S_IMODE(found.st_mode)))
+        self.claimed.fly(Flight(queued, item, stat.S_IMODE(found.st_mode)))
         if turns.manner.renames and queued.checksum is None:
             self.claimed.renames += self._renames(queued, path)
 
@@ -238,8 +245,8 @@ class _Taking:
         """Return another file that goes, or went, to the same name; one that is not here any more makes way."""
         if self.turns.manner.layout.mirrors:
             return None
-        claimed = {target: key for key, target in self.claimed.targets().items()}
-        other = claimed.get(path) or self.journal.holder(path, queued.key)
+        mine = (key for key, target in self.claimed.targets.items() if target == path)
+        other = next(mine, None) or self.journal.holder(path, queued.key)
         return other if other is not None and self.folders.stat(other) is not None else None
 
     def _close(self, queued: Queued, state: str, reason: str) -> None:

@@ -101,6 +101,8 @@ class Daemon:
         if not self.control.is_held() or record is None:
             return "no agent was running"
         service = installed()
+        if record.service and service is None:
+            raise Conflict("a service manager looks after the agent", hint="stop its unit, or it is started again")
         if record.service and service is not None:
             service.control("stop", service.path.name)
         else:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import click
+import msgspec
 
 from dray.cli.command import define, define_group
 from dray.cli.context import App
+from dray.cli.daemon import Daemon, started
 from dray.cli.exits import OK
 from dray.wiring.service import Service, lingers
 
@@ -37,6 +39,8 @@ def install(app: App, scope: str, account: str | None) -> int:
     configured(app.loaded)
     service = _service(app, scope, account)
     service.install()
+    if not account:
+        Daemon(app).want(started(()))
     app.display.note(f"{service.path} runs; `dray status` shows how it does")
     user = getpass.getuser()
     if not service.system and lingers(user) is False:
@@ -53,6 +57,7 @@ def uninstall(app: App, scope: str, account: str | None) -> int:
     """Stop the agent and remove the unit; journals and settings stay."""
     service = _service(app, scope, account)
     service.uninstall()
+    Daemon(app).want(lambda wanted: msgspec.structs.replace(wanted, running=False))
     app.display.note(f"{service.path} is gone")
     return OK
 
