@@ -7,7 +7,7 @@ from itertools import islice
 
 from dray.agent.bell import Bell
 from dray.agent.feed import Feed
-from dray.agent.journal import Journal, Key, Tally
+from dray.agent.journal import Journal, Key, Standing, Tally
 from dray.agent.leave import Leaver
 from dray.agent.ledger import Ledger
 from dray.agent.look import Looker, News
@@ -187,9 +187,14 @@ class Agent:
     async def _stand(self) -> None:
         """Tell how it stands, then wait, for longer where many files wait."""
         clock = self._looker.clock
-        began = clock.monotonic()
-        self._show.stands(await self._ledger.run(lambda journal: journal.standing(clock.wall())))
-        await asyncio.sleep(max(STANDING, RARELY * (clock.monotonic() - began)))
+
+        def ask(journal: Journal) -> tuple[Standing, float]:
+            began = clock.monotonic()
+            return journal.standing(clock.wall()), clock.monotonic() - began
+
+        standing, took = await self._ledger.run(ask)
+        self._show.stands(standing)
+        await asyncio.sleep(max(STANDING, RARELY * took))
 
     async def _look_through(self, every: float) -> None:
         """Look through the whole directory, then wait for the next time or until something was missed."""
