@@ -102,7 +102,9 @@ class Control:
         except OSError as error:
             raise failure(error, str(path)) from error
         except msgspec.DecodeError as error:
-            raise Temporary(f"not readable: {error}", item=str(path), hint="remove it; what it said can be asked for again") from None
+            raise Temporary(
+                f"not readable: {error}", item=str(path), hint="remove it; what it said can be asked for again"
+            ) from None
 
     def _write(self, path: Path, content: bytes, *, durable: bool) -> None:
         part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(2)}")
