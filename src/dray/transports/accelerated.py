@@ -41,7 +41,7 @@ class Accelerated(Wrapper):
     """Lets a program write large files into their staged names.
 
     A file of which parts are durable already goes on as it began. Where the program fails or brings other bytes, or the
-    source has no name, bytes go the ordinary way. What it wrote is not believed: ``verify`` reads it like everything else.
+    source has no name, bytes go the ordinary way. What it wrote is not believed: ``verify`` reads it like all else.
     """
 
     def __init__(self, inner: Session, program: Program, failed: set[Ref]) -> None:
