@@ -24,19 +24,20 @@ from dray.transports.sftp.settings import SftpSettings
 from dray.transports.sftp.trust import HostKey, Trust
 from dray.transports.sftp.wire import Reply, Request
 
-PLAIN = {"ciphers": "a,b", "serveraliveinterval": "0", "connecttimeout": "none"}
+PLAIN = {"ciphers": f"a,{ssh.FAST},b", "serveraliveinterval": "0", "connecttimeout": "none"}
 
 
 def test_a_fast_cipher_and_signs_of_life_are_asked_for_where_nobody_chose() -> None:
     words = ssh.arguments(SftpSettings("h", user="u", port=22, config_file="c"), PLAIN, PLAIN)
     assert words[:7] == ["ssh", "-F", "c", "-p", "22", "-l", "u"]
-    assert f"Ciphers=^{ssh.FAST}" in words
+    assert f"Ciphers={ssh.FAST},a,b" in words
     assert {"BatchMode=yes", "StrictHostKeyChecking=yes", "ServerAliveInterval=15", "ConnectTimeout=30"} <= set(words)
 
 
 def test_what_the_configuration_of_ssh_says_counts() -> None:
-    config = {"ciphers": "b", "serveraliveinterval": "5", "connecttimeout": "7"}
+    config = {"ciphers": "b", "serveraliveinterval": "5", "connecttimeout": "7", "remotecommand": "tmux"}
     words = ssh.arguments(SftpSettings("h"), config, PLAIN)
+    assert "RemoteCommand=none" in words
     assert not any(word.startswith(("Ciphers", "ServerAlive", "ConnectTimeout")) for word in words)
     assert "StrictHostKeyChecking=yes" in words
 

@@ -22,7 +22,7 @@ CONNECT = 30
 """Seconds for a connection to come about, likewise."""
 
 _FIXED = (
-    *("BatchMode=yes", "ClearAllForwardings=yes", "ForwardAgent=no", "PermitLocalCommand=no", "RemoteCommand=none"),
+    *("BatchMode=yes", "ClearAllForwardings=yes", "ForwardAgent=no", "PermitLocalCommand=no"),
     # Whatever the user's configuration says: nothing is sent to a host that nobody has vouched for.
     *("RequestTTY=no", "StrictHostKeyChecking=yes"),
 )
@@ -76,8 +76,11 @@ def address(settings: SftpSettings) -> list[str]:
 def arguments(settings: SftpSettings, config: Config, plain: Config) -> list[str]:
     """Return how ssh is called, up to the host; ``plain`` is what it does without configuration."""
     options = [*_FIXED]
-    if config.get("ciphers") == plain.get("ciphers"):
-        options.append(f"Ciphers=^{FAST}")
+    ciphers = plain.get("ciphers", "").split(",")
+    if config.get("ciphers") == plain.get("ciphers") and FAST in ciphers:
+        options.append(f"Ciphers={','.join([FAST, *(one for one in ciphers if one != FAST)])}")
+    if config.get("remotecommand", "none") != "none":
+        options.append("RemoteCommand=none")
     if config.get("serveraliveinterval", "0") == "0":
         options += [f"ServerAliveInterval={ALIVE}", f"ServerAliveCountMax={LOSSES}"]
     if config.get("connecttimeout", "none") == "none":
