@@ -140,3 +140,21 @@ async def waiting(broker: RabbitMQ, name: str) -> int:
     async with await aio_pika.connect(broker.url(ADMIN)) as connection:
         queue = await (await connection.channel()).declare_queue(name, passive=True)
         return queue.declaration_result.message_count or 0
+
+
+async def bound(site: Site) -> None:
+    """Wait until senders listen: what is announced before goes to ears alone."""
+    async with await aio_pika.connect(site.broker.url(ADMIN)) as connection:
+        end = time.monotonic() + PATIENCE
+        while not await _exists(connection, site.queue):
+            assert time.monotonic() < end, "nobody listens"
+
+
+async def _exists(connection: aio_pika.abc.AbstractConnection, queue: str) -> bool:
+    channel = await connection.channel()
+    try:
+        return (await channel.declare_queue(queue, passive=True)).declaration_result.consumer_count > 0
+    except aio_pika.exceptions.ChannelNotFoundEntity:
+        return False
+    finally:
+        await channel.close()

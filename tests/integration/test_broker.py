@@ -10,12 +10,13 @@ import aio_pika
 import pytest
 
 from dray.errors import Unreachable
-from dray.messaging.v03 import Identity, Post, encode, topic
+from dray.messaging.v03 import Identity, Operation, Post, encode, topic
 from dray.model.checksum import Checksum
+from dray.model.manner import EVENTS, Manner
 from dray.model.values import Landing, Staged
 from dray.transports.base import Failure
 from dray.transports.wrappers import Wrapper
-from tests.integration.brokered import Ear, Site, delete_queue
+from tests.integration.brokered import Ear, Site, bound, delete_queue
 from tests.integration.hot import published, until
 from tests.servers.rabbitmq import ADMIN, RabbitMQ
 
@@ -47,6 +48,7 @@ def test_what_one_agent_announces_another_delivers_and_announces_with_its_digest
         ear = Ear(site, site.files, site.arrivals)
         await ear.declare()
         async with site.sender("one", root, store).running(), site.watcher(root).running():
+            await bound(site)
             fill(root, files)
             await arrived(store, files)
             await ear.until(lambda: len(ear.messages) == 10)
@@ -107,6 +109,56 @@ async def publish(site: Site, post: Post) -> None:
     async with await aio_pika.connect(site.broker.url(ADMIN)) as connection:
         exchange = await (await connection.channel()).get_exchange(site.files)
         await exchange.publish(aio_pika.Message(encode(post), content_type="application/json"), topic(post.path))
+
+
+def test_what_a_message_says_of_the_content_is_not_believed(broker: RabbitMQ, tmp_path: Path) -> None:
+    site, root, store = Site(broker, tmp_path), tmp_path / "hot", tmp_path / "store"
+    wrong = Identity.of(Checksum("sha512", "0f" * 64))
+
+    async def story() -> Ear:
+        ear = Ear(site, site.files, site.arrivals)
+        await ear.declare()
+        async with site.sender("one", root, store).running():
+            await bound(site)
+            fill(root, {"a": b"true"})
+            post = Post(f"file:{root}", "a", 0, size=999, identity=wrong, mtime_ns=0, mode=0o777)
+            await publish(site, post)
+            await arrived(store, {"a": b"true"})
+            await ear.until(lambda: len(ear.messages) == 2)
+        return ear
+
+    told = asyncio.run(story()).posts[-1]
+    assert (told.size, told.identity) == (4, Identity.of(Checksum("sha256", hashlib.sha256(b"true").hexdigest())))
+
+
+def test_deletions_folders_and_links_are_announced_and_forwarded_where_that_is_asked_for(
+    broker: RabbitMQ, tmp_path: Path
+) -> None:
+    site, root, store = Site(broker, tmp_path), tmp_path / "hot", tmp_path / "store"
+    everything = Manner(events=EVENTS, on_exists="replace")
+
+    async def story() -> Ear:
+        ear = Ear(site, site.files)
+        await ear.declare()
+        sender, watcher = site.sender("one", root, store), site.watcher(root)
+        sender.hot.manner = watcher.hot.manner = everything
+        async with sender.running(), watcher.running():
+            await bound(site)
+            fill(root, {"a": b"1", "b": b"2"})
+            (root / "empty").mkdir()
+            (root / "link").symlink_to("b")
+            await until(lambda: (store / "a").exists() and (store / "b").exists())
+            await until(lambda: (store / "empty").is_dir() and (store / "link").is_symlink())
+            (root / "a").unlink()
+            (root / "link").unlink()
+            (root / "empty").rmdir()
+            await until(lambda: sorted(path.name for path in store.iterdir() if path.name != ".dray") == ["b"])
+        return await ear.hear()
+
+    operations = [(post.path, post.operation) for post in asyncio.run(story()).posts if post.operation]
+    assert ("a", Operation(remove=True)) in operations
+    assert ("empty", Operation(directory=True)) in operations
+    assert ("link", Operation(link="b")) in operations
 
 
 def test_agents_that_share_a_queue_deliver_each_file_once(broker: RabbitMQ, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from dray.messaging.v03 import Identity, decode
 from dray.model.checksum import Checksum
 from dray.transports.sftp.session import Sftp
-from tests.integration.brokered import Ear, Site, Station
+from tests.integration.brokered import Ear, Site, Station, bound
 from tests.integration.hot import until
 from tests.integration.test_broker import contents, fill
 from tests.servers.dray import DRAY, clean_environment
@@ -148,6 +148,7 @@ def test_what_a_real_watch_announces_is_delivered_once_by_senders_of_ours(
         await ear.declare()
         one, two = (to_cluster(site, cluster, name, root, far) for name in ("one", "two"))
         async with one.running(), two.running():
+            await bound(site)
             await asyncio.to_thread(watching, peer, site, root)
             for path, data in plain.items():
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
