@@ -88,7 +88,7 @@ class Agent:
     async def forever(self, lane: Lane, host: str, every: float, stop: asyncio.Event) -> None:
         """Do everything side by side until ``stop``; running batches end in peace."""
         sender = await self._sender(lane, host)
-        steps = [self._rest, self._stand, *self._noticing(every), *self._announcing(lane, sender)]
+        steps = [self._rest, lambda: self._stand(sender), *self._noticing(every), *self._announcing(lane, sender)]
         if self._leaver is not None:
             steps.append(self._leaver.step)
         await _while_running(sender.run(stop), [self._lasting(step) for step in steps])
@@ -184,8 +184,8 @@ class Agent:
         self._tell(news)
         return None if due is None else due - self._looker.clock.monotonic()
 
-    async def _stand(self) -> None:
-        """Tell how it stands, then wait, for longer where many files wait."""
+    async def _stand(self, sender: Sender) -> None:
+        """Tell how it stands, then wait, for longer where many files wait; what is on its way is not there yet."""
         clock = self._looker.clock
 
         def ask(journal: Journal) -> tuple[Standing, float]:
@@ -193,7 +193,8 @@ class Agent:
             return journal.standing(clock.wall()), clock.monotonic() - began
 
         standing, took = await self._ledger.run(ask)
-        self._show.stands(standing)
+        files, nbytes = sender.flying
+        self._show.stands(standing._replace(queued=standing.queued + files, bytes=standing.bytes + nbytes))
         await asyncio.sleep(max(STANDING, RARELY * took))
 
     async def _look_through(self, every: float) -> None:

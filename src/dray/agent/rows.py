@@ -109,7 +109,10 @@ class Tally(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How it stands, in numbers of files: ``retrying`` are queued for later, ``trouble`` failed or refused."""
+    """How it stands, in numbers of files: ``retrying`` are queued for later, ``trouble`` failed or refused.
+
+    What is on its way counts as queued where somebody knows of it.
+    """
 
     queued: int = 0
     bytes: int = 0

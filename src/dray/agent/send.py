@@ -100,6 +100,11 @@ class Sender:
         self.trouble: DrayError | None = None
         self.recorded: Callable[[], None] = lambda: None
 
+    @property
+    def flying(self) -> tuple[int, int]:
+        """Return how many files and bytes are on their way."""
+        return len(self._flying), sum(flight.item.size for flight in self._flying.values())
+
     def wake(self) -> None:
         """Say that there may be something to send."""
         self._woken.set()

@@ -24,7 +24,7 @@ HANGS = 60.0
 """Seconds without a sign of life after which an agent counts as hanging."""
 
 READY = 30.0
-STOPS = 60.0
+STOPS = 30.0
 """Seconds that an agent may take to end what is on its way, before it is killed: the next one goes on from there."""
 
 PAUSE = 0.1

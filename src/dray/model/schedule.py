@@ -26,7 +26,7 @@ OFTEN = 10.0
 UNTOLD = 10.0
 """Most seconds between two rescans there."""
 
-SOON, SELDOM = 8.0, 30.0
+SOON, SELDOM = 4.0, 30.0
 """Most seconds for which a whole destination is left alone: out of reach, or failing otherwise."""
 
 DAMAGES = 5

@@ -38,7 +38,7 @@ from dray.wiring.client import Options, Waiting, known
 from dray.wiring.destinations import open_place
 from dray.wiring.hot import Configured, configured
 
-PATIENCE = 20.0
+PATIENCE = 5.0
 """Seconds for which a call is made again before its files wait in the journal: stopping waits for it."""
 
 EVERY = 5.0

@@ -27,7 +27,7 @@ from dray.wiring.s3 import bucket_settings
 
 __all__ = ["Opened", "open_place", "reading", "transport"]
 
-LONGEST = 8.0
+LONGEST = 4.0
 """Seconds between two tries, so that work goes on soon after the other side is back."""
 
 
@@ -63,7 +63,8 @@ def sftp_settings(place: SftpPlace, ssh: Ssh, limits: Limits, *, keep_older: boo
         verify=ssh.verify,
         durable=ssh.durable,
         keep_older=keep_older,
-        file_mode=_mode(ssh.file_mode),
+        keep_mode=ssh.file_mode == "keep",
+        file_mode=None if ssh.file_mode == "keep" else _mode(ssh.file_mode),
         folder_mode=_mode(ssh.folder_mode),
         stall=ssh.stall_timeout,
         limits=limits,

@@ -11,7 +11,7 @@ from dray.config.parse import parse_duration
 
 @define("stop", examples=("dray stop                  # everything", "dray stop lab              # one hot directory"))
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--timeout", default="60s", metavar="TIME", show_default=True, help="Then it is killed.")
+@click.option("--timeout", default="30s", metavar="TIME", show_default=True, help="Then it is killed.")
 def command(app: App, names: tuple[str, ...], timeout: str) -> int:
     """Stop the agent, or single hot directories, and keep them stopped.
 
