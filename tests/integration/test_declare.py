@@ -95,7 +95,7 @@ def test_names_without_a_broker_are_not_found(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("before", "cause"),
-    [('after = "delete"', "has no other copy"), ('layout = "flatten"', "keeps its name")],
+    [('after = "delete"', "are nowhere else"), ('layout = "flatten"', "keeps its name")],
 )
 def test_files_that_are_only_announced_stay_where_they_are(lab: Lab, before: str, cause: str) -> None:
     lab.hot("watch", "broker", 'post_exchange = "xs_lab_x"', before=before)

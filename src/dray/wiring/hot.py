@@ -187,8 +187,6 @@ class _Reader:
 
     def _check_broker(self, made: Configured) -> None:
         brokered, where = made.brokered, f"[hot.{self.name}]"
-        if self.settings.to == BROKER and made.hot.after is not None:
-            raise UsageError("what is only announced has no other copy", item=where, hint='after = "keep"')
         if self.settings.to == BROKER and self.settings.layout != "mirror":
             raise UsageError("what is only announced keeps its name", item=where, hint='layout = "mirror"')
         if brokered is not None:
