@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 
 from dray.clock import SystemClock
@@ -444,6 +445,21 @@ def test_modes_times_and_folders_are_as_asked_for(server: Sshd, tmp_path: Path) 
         seen = (tmp_path / "place" / "a" / "b" / str(size)).stat()
         assert (seen.st_mode & 0o777, int(seen.st_mtime)) == (0o600, 1_700_000_000)
     assert (tmp_path / "place" / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+def test_modes_of_the_source_are_kept_even_those_that_forbid_writing(server: Sshd, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with session_at(server, tmp_path / "place", keep_mode=True) as session:
+            for name, size, mode in (("a", 10, 0o444), ("b", 3 * PIECE, 0o4551)):
+                (tmp_path / name).write_bytes(content(size))
+                (tmp_path / name).chmod(mode)
+                found = (tmp_path / name).stat()
+                item = msgspec.structs.replace(local_item(tmp_path, name), mode=found.st_mode)
+                assert (await move([item], LocalFiles(tmp_path), session))[0].error is None
+
+    asyncio.run(story())
+    modes = [(tmp_path / "place" / name).stat().st_mode & 0o7777 for name in ("a", "b")]
+    assert modes == [0o444, 0o551]
 
 
 def test_newer_content_replaces_or_keeps_the_older(server: Sshd, tmp_path: Path) -> None:

@@ -224,8 +224,9 @@ class _Taking:
         turns, version, origin = self.turns, version_of(found), queued.key.path
         source = source_of(turns.host, turns.looker.root.path, origin)
         exists = turns.manner.on_exists
-        item = Item(path, version.size, version.token(), origin, source, exists, version.mtime_ns)
-        self.claimed.fly(Flight(queued, item, stat.S_IMODE(found.st_mode)))
+        mode = stat.S_IMODE(found.st_mode)
+        item = Item(path, version.size, version.token(), origin, source, exists, version.mtime_ns, mode=mode)
+        self.claimed.fly(Flight(queued, item, mode))
         if turns.manner.renames and queued.checksum is None:
             self.claimed.renames += self._renames(queued, path)
 

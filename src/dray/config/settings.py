@@ -248,8 +248,8 @@ class Ssh(Section, frozen=True, kw_only=True):
         bool, Meta(description="flush files and folders to the disks there before they count as arrived")
     ] = True
     file_mode: Annotated[
-        Annotated[str, Meta(pattern="^[0-7]{3,4}$")] | None,
-        Meta(description="permissions of new files, less the umask there"),
+        Annotated[str, Meta(pattern="^([0-7]{3,4}|keep)$")] | None,
+        Meta(description="permissions of new files, less the umask there; keep: those of their source"),
     ] = None
     folder_mode: Annotated[
         Annotated[str, Meta(pattern="^[0-7]{3,4}$")] | None,

@@ -53,7 +53,7 @@ class Landing(Value, frozen=True):
     ``version`` is the source version token; ``checksum`` is given when it is known before sending (files of one
     piece), so that the destination can answer ``done`` without a byte moved. ``source`` names where the file comes
     from (machine and path, hashed), so that a rewritten source supersedes its own unfinished upload and nobody
-    else's.
+    else's. ``mode`` has the permission bits of the source, for places that are to keep them.
     """
 
     path: RemotePath
@@ -63,6 +63,7 @@ class Landing(Value, frozen=True):
     checksum: Checksum | None = None
     source: str = ""
     mtime_ns: int | None = None
+    mode: int | None = None
 
 
 class Held(Value, frozen=True):

@@ -88,4 +88,5 @@ def item(delivery: Delivery, tree: Tree, found: Found) -> Item:
         source=source_of(delivery.host, tree.root, found.origin),
         on_exists=delivery.on_exists,
         mtime_ns=found.mtime_ns,
+        mode=found.mode,
     )

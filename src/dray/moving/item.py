@@ -12,7 +12,7 @@ class Item(Value, frozen=True):
     ``path`` is its name at the destination. ``origin`` is how the source finds it: a path below the root of
     LocalFiles, the ref of a published entry of RemoteFiles. ``version`` is the token of what the caller saw
     (SourceVersion.token, or the tag of the entry), ``source`` says where it comes from (Landing.source). ``checksum``
-    is what a catalogue says the file has; LocalFiles ignores it, RemoteFiles claims it.
+    is what a catalogue says the file has; LocalFiles ignores it, RemoteFiles claims it. ``mode`` has permission bits.
     """
 
     path: RemotePath
@@ -23,6 +23,7 @@ class Item(Value, frozen=True):
     on_exists: OnExists = "version"
     mtime_ns: int | None = None
     checksum: Checksum | None = None
+    mode: int | None = None
 
 
 class Content(Value, frozen=True):

@@ -66,7 +66,8 @@ class Walk:
     def landing(self) -> Landing:
         """Return what the destination is asked to stage."""
         item = self.item
-        return Landing(item.path, item.size, item.version, item.on_exists, self.checksum, item.source, item.mtime_ns)
+        known = self.checksum, item.source, item.mtime_ns, item.mode
+        return Landing(item.path, item.size, item.version, item.on_exists, *known)
 
     def spoiled(self) -> bool:
         """Say whether what is staged has other bytes than the source, so that resuming it can never succeed."""

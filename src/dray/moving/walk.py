@@ -30,6 +30,7 @@ class Found(Value, frozen=True):
     size: int
     mtime_ns: int
     version: str
+    mode: int | None = None
 
 
 class Skipped(Value, frozen=True):
@@ -161,7 +162,8 @@ class _Here:
             return self._skipped(origin, "name", refused)
         if self._twice(path):
             return self._skipped(origin, "twice", "another file given to this command has the same name there")
-        return Found(RemotePath(path), origin, seen.st_size, seen.st_mtime_ns, version_of(seen).token())
+        mode = stat.S_IMODE(seen.st_mode)
+        return Found(RemotePath(path), origin, seen.st_size, seen.st_mtime_ns, version_of(seen).token(), mode)
 
     def _twice(self, path: str) -> bool:
         taken = self.walk.taken

@@ -20,13 +20,15 @@ class Target(Value, frozen=True):
     on_exists: OnExists
     mtime_ns: int | None
     name: str
+    mode: int | None = None
 
 
 def ref_of(landing: Landing) -> Ref:
     """Name a landing so that any session of any process can work on it: nothing but the landing is needed."""
     version = landing.version.replace("%", "%25").replace("/", "%2F").replace(":", "%3A")
     mtime = "" if landing.mtime_ns is None else f"{landing.mtime_ns:x}"
-    return Ref(f"{landing.on_exists[0]}:{landing.size:x}:{mtime}:{version}/{landing.path}")
+    mode = "" if landing.mode is None else f":{landing.mode:o}"
+    return Ref(f"{landing.on_exists[0]}:{landing.size:x}:{mtime}:{version}{mode}/{landing.path}")
 
 
 @lru_cache(4096)
@@ -34,7 +36,7 @@ def target_of(ref: Ref) -> Target:
     """Read a ref again, or raise Refused."""
     head, _, path = ref.partition("/")
     try:
-        on_exists, size, mtime, version = head.split(":")
+        on_exists, size, mtime, version, *mode = head.split(":")
         version = version.replace("%3A", ":").replace("%2F", "/").replace("%25", "%")
         return Target(
             ref=ref,
@@ -44,6 +46,7 @@ def target_of(ref: Ref) -> Target:
             on_exists=_ON_EXISTS[on_exists],
             mtime_ns=int(mtime, 16) if mtime else None,
             name=staged_name(path, version),
+            mode=int(mode[0], 8) if mode else None,
         )
     except (ValueError, KeyError):
         raise Refused("not a ref of an arriving file", item=printable(ref)) from None

@@ -6,7 +6,7 @@ bytes of one version of one source to the same places, so that it can only becom
 
 import msgspec
 
-from dray.errors import Conflict, DrayError, NotFound, PieceDamaged, Refused, Temporary
+from dray.errors import Conflict, DrayError, Forbidden, NotFound, PieceDamaged, Refused, Temporary
 from dray.model.parts import part_count, plan_part_size
 from dray.model.values import Held, Level, Limits, Receipt, Staged, Value
 from dray.transports.base import Piece
@@ -17,6 +17,10 @@ from dray.transports.sftp.layout import Layout, seconds
 from dray.transports.sftp.wire import Reply
 from dray.transports.sidefile import SideFile, record
 
+PERMISSIONS = 0o777
+"""Bits of a mode that are kept: none that lets a program run as somebody else."""
+
+OWN = 0o600
 _SIDE = wire.TO_WRITE | wire.TO_APPEND
 
 
@@ -32,6 +36,7 @@ class Arriving(Value, frozen=True):
     level: Level
     now: int
     file_mode: int | None = None
+    keep_mode: bool = False
 
     def is_whole(self, target: Target) -> bool:
         """Say whether the file is one piece: written again from the start, with no side file."""
@@ -67,6 +72,10 @@ class Arriving(Value, frozen=True):
     def _made(self, path: bytes, flags: int) -> Script[bytes]:
         """Open a staged file, made where it is missing."""
         try:
+            return (yield from scripts.opened(path, flags | wire.MAKE, self.file_mode))
+        except Forbidden:
+            # What a crash left may have the mode of a source that nobody may write to.
+            yield [wire.change(path, None, OWN)]
             return (yield from scripts.opened(path, flags | wire.MAKE, self.file_mode))
         except NotFound:
             raise Temporary("the folder of what is staged was removed", hint="it is made again") from None
@@ -137,10 +146,14 @@ class Arriving(Value, frozen=True):
 
     def _last(self, handle: bytes, target: Target) -> list[wire.Request]:
         """Return what follows the bytes of a file of one piece."""
-        close = wire.close(handle)
-        if target.mtime_ns is None:
-            return [close]
-        return [wire.change_open(handle, self.now, seconds(target.mtime_ns)), close]
+        times, mode = self.attributes(target)
+        change = [] if times is None and mode is None else [wire.change_open(handle, times, mode)]
+        return [*change, wire.close(handle)]
+
+    def attributes(self, target: Target) -> tuple[tuple[int, int] | None, int | None]:
+        """Return the times and the mode that a file is to have, as far as it is to have any."""
+        times = None if target.mtime_ns is None else (self.now, seconds(target.mtime_ns))
+        return times, target.mode & PERMISSIONS if self.keep_mode and target.mode is not None else None
 
     def _part(self, target: Target, piece: Piece) -> Script[Receipt]:
         """Write a part of a larger file durably, unless it is held."""

@@ -34,7 +34,7 @@ class Prover:
 
     def verify(self, claims: Sequence[Claim]) -> list[Proof | DrayError]:
         """Make the files of all claims durable in as few calls as possible, then prove each."""
-        self._set_times(claims)
+        self._finish(claims)
         places = self._site.run(self._place(claim) for claim in claims)
         size = max((claim.size for claim in claims), default=0)
         found = self.contents([place for place in places if isinstance(place, bytes)], size)
@@ -46,15 +46,15 @@ class Prover:
             choices[index] = some
         return self._prove(claims, choices, found)
 
-    def _set_times(self, claims: Sequence[Claim]) -> None:
-        """Give larger files their times, which those of one piece got when they were written."""
+    def _finish(self, claims: Sequence[Claim]) -> None:
+        """Give larger files their times and modes, which those of one piece got when they were written."""
         site = self._site
         answers = [attempt(target_of, claim.ref) for claim in claims if claim.ref[:1] != "@"]
         targets = [target for target in answers if isinstance(target, Target)]
-        large = [one for one in targets if one.size > site.settings.limits.piece and one.mtime_ns is not None]
+        large = [one for one in targets if one.size > site.settings.limits.piece]
         if large:
-            now = site.staged.now
-            site.run(_set_time(site.layout.staged(one), now, seconds(one.mtime_ns or 0)) for one in large)
+            arriving = site.staged
+            site.run(_change(site.layout.staged(one), *arriving.attributes(one)) for one in large)
 
     def _place(self, claim: Claim) -> Script[bytes]:
         """Return where the file of a claim should be."""
@@ -140,7 +140,7 @@ class Prover:
         return Proof(claim.ref, size, checksum, tag, found.by, found.level)
 
 
-def _set_time(path: bytes, now: int, mtime: int) -> Script[None]:
-    (reply,) = yield [wire.change(path, now, mtime)]
+def _change(path: bytes, times: tuple[int, int] | None, mode: int | None) -> Script[None]:
+    (reply,) = yield [wire.change(path, times, mode)]
     if reply.code != wire.NO_SUCH_FILE:
-        wire.check(reply, "set the time of a file")
+        wire.check(reply, "set time and mode of a file")

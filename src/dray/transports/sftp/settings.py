@@ -16,7 +16,8 @@ class SftpSettings(Value, frozen=True):
     ``path`` is relative to the login directory, or absolute; its surrogates stand for bytes that are no UTF-8.
     ``durable`` says whether anything is flushed to the disks there. ``keep_older`` keeps content that is published
     over; without it ``version`` means ``replace``. New files and folders get ``file_mode`` and ``folder_mode``, where
-    given, else what the umask there leaves. ``stall`` is how many seconds an answer may take.
+    given, else what the umask there leaves; ``keep_mode`` gives files the permissions of their source. ``stall`` is how
+    many seconds an answer may take.
     ``single`` is for reading: the path has to be there, and where it leads to a file, the place has this file alone.
     """
 
@@ -28,6 +29,7 @@ class SftpSettings(Value, frozen=True):
     verify: Verify = "auto"
     durable: bool = True
     keep_older: bool = True
+    keep_mode: bool = False
     file_mode: int | None = None
     folder_mode: int | None = None
     stall: float = 300.0

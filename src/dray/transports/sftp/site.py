@@ -140,7 +140,8 @@ class Site:
         """Return the scripts for what is staged, whether there is such or not."""
         settings = self.settings
         now = int(SystemClock().wall())
-        return Arriving(self.layout, settings.limits, self.powers, self.level, now, settings.file_mode)
+        how = now, settings.file_mode, settings.keep_mode
+        return Arriving(self.layout, settings.limits, self.powers, self.level, *how)
 
     # What a shell does
 

@@ -135,22 +135,24 @@ def look_open(handle: bytes) -> Request:
     return Request(FSTAT, handle)
 
 
-def change_open(handle: bytes, atime: int, mtime: int) -> Request:
-    """Set the times of an open file."""
-    return Request(FSETSTAT, handle + _times(atime, mtime))
+def change_open(handle: bytes, times: tuple[int, int] | None, mode: int | None = None) -> Request:
+    """Set times (of access and change) and mode of an open file."""
+    return Request(FSETSTAT, handle + _changes(times, mode))
 
 
-def change(path: bytes, atime: int, mtime: int) -> Request:
-    """Set the times of a file."""
-    return Request(SETSTAT, text(path) + _times(atime, mtime))
+def change(path: bytes, times: tuple[int, int] | None, mode: int | None = None) -> Request:
+    """Set times (of access and change) and mode of a file."""
+    return Request(SETSTAT, text(path) + _changes(times, mode))
 
 
-def _times(atime: int, mtime: int) -> bytes:
-    return LENGTH.pack(_TIMES) + _TWO.pack(atime, mtime)
+def _changes(times: tuple[int, int] | None, mode: int | None) -> bytes:
+    flags = (_TIMES if times is not None else 0) | (_MODE if mode is not None else 0)
+    body = LENGTH.pack(flags) + (LENGTH.pack(mode) if mode is not None else b"")
+    return body + (_TWO.pack(*times) if times is not None else b"")
 
 
 def _mode(mode: int | None) -> bytes:
-    return LENGTH.pack(0) if mode is None else _TWO.pack(_MODE, mode)
+    return _changes(None, mode)
 
 
 def open_folder(path: bytes) -> Request:
