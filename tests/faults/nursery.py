@@ -22,6 +22,7 @@ from tests.servers.process import LOOPBACK, ServerTrouble, answers, find_command
 
 T = TypeVar("T")
 
+TRACER = 10.0
 GONE = 30.0
 """Seconds in which a killed process must be gone."""
 
@@ -234,6 +235,15 @@ def child_of(found: Nursery, base: Path, env: Mapping[str, str]) -> Iterator[Chi
         child.kill9()
 
 
+def end(tracer: "subprocess.Popen[str]") -> None:
+    """Wait for a tracer that was told to end; now and then one waits for a thread that is dead already."""
+    try:
+        tracer.wait(TRACER)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
+        tracer.wait()
+
+
 @contextmanager
 def traced(process: int, options: list[str], log: Path) -> Iterator[None]:
     """Have strace look at a thread or process (with ``-f``: all threads) while this lasts, or until it is gone."""
@@ -248,5 +258,5 @@ def traced(process: int, options: list[str], log: Path) -> Iterator[None]:
         yield
     finally:
         tracer.send_signal(signal.SIGINT)
-        tracer.wait()
+        end(tracer)
         tracer.stderr.close()
