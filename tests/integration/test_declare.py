@@ -1,11 +1,14 @@
 """`dray declare` makes what hot directories need at a real broker, and says what it could not."""
 
+import asyncio
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from dray.messaging.amqp import Amqp
+from dray.messaging.broker import Address
 from tests.servers.dray import DRAY, clean_environment
 from tests.servers.rabbitmq import RabbitMQ
 
@@ -85,6 +88,25 @@ def test_a_broker_that_cannot_be_used_is_told_with_its_code(lab: Lab) -> None:
     lab.broker.kill9()
     lab.password.chmod(0o600)
     assert lab.declared()[0] == 5
+
+
+def test_cleaning_up_deletes_the_queue_that_nobody_else_uses(lab: Lab) -> None:
+    files, shared = lab.broker.unique("xs"), lab.broker.unique("q")
+    lab.hot("own", f"file://{lab.base}/store", f'exchange = "{files}"')
+    lab.hot("shared", f"file://{lab.base}/other", f'exchange = "{files}"', f'queue = "{shared}"')
+    made = lab.declared()[1]
+    own = next(name for name in made if name.startswith("queue q_lab.dray.own."))
+    assert own in lab.dray("cleanup", "own", "shared").stdout
+    assert lab.dray("cleanup", "own", "shared", "--yes").returncode == 0
+    again = lab.declared()[1]
+    assert own not in again
+    assert again[f"queue {shared}"] == "there"
+    assert not asyncio.run(there(lab.broker, lab.password, own.removeprefix("queue ")))
+
+
+async def there(broker: RabbitMQ, password: Path, queue: str) -> bool:
+    async with Amqp(Address(broker.url(password=None), str(password))).connect("test") as link:
+        return await link.has_queue(queue)
 
 
 def test_names_without_a_broker_are_not_found(lab: Lab) -> None:

@@ -113,6 +113,12 @@ class AmqpLink:
         problem = await self._tried(f"queue {name}", lambda channel: _declared_queue(channel, name, passive=True))
         return not isinstance(problem, NotFound)
 
+    async def remove_queue(self, name: str) -> None:
+        """Remove a queue; RabbitMQ does not mind one that is not there."""
+        problem = await self._tried(f"queue {name}", lambda channel: channel.queue_delete(name, timeout=PATIENCE))
+        if problem is not None:
+            raise problem
+
     async def publish(self, messages: Sequence[Message]) -> list[DrayError | None]:
         """Publish side by side and wait for every confirm."""
         with translated(self._address):

@@ -115,6 +115,9 @@ class Link(Protocol):
     async def has_queue(self, name: str) -> bool:
         """Say whether a queue is there."""
 
+    async def remove_queue(self, name: str) -> None:
+        """Remove a queue with whatever is in it; one that is not there is removed already."""
+
     async def publish(self, messages: Sequence[Message]) -> Sequence[Failure | None]:
         """Publish messages; None for each that the broker has durably, in the order of the messages.
 

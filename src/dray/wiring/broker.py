@@ -160,6 +160,18 @@ async def declare(hot: Brokered) -> list[Declared]:
     return declared
 
 
+def own_queue(hot: Brokered) -> str | None:
+    """Return the name of the queue that this hot directory has for itself alone, None where it has none. Blocks."""
+    alone = hot.settings.exchange and not hot.settings.queue and hot.notes.is_used()
+    return hot.binding().queue if alone else None
+
+
+async def remove_queue(hot: Brokered, queue: str) -> None:
+    """Remove a queue that nobody will ever take from again."""
+    async with amqp(hot.address).connect(f"dray cleanup {hot.name}") as link:
+        await link.remove_queue(queue)
+
+
 def amqp(address: Address) -> seam.Broker:
     """Return the broker at an address; the library is an extra that not everybody has."""
     try:

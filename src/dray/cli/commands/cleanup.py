@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -11,12 +12,15 @@ from dray.cli.command import define
 from dray.cli.context import App
 from dray.cli.display import Column
 from dray.cli.exits import OK
-from dray.errors import UsageError
+from dray.errors import DrayError, UsageError
 from dray.model.agent import Wanted
+
+if TYPE_CHECKING:
+    from dray.wiring.hot import Configured
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """A file that belonged to a hot directory (without a name: to one that is not configured any more)."""
+    """A file or queue that belonged to a hot directory (without a name: to one that is not configured any more)."""
 
     name: str
     path: str
@@ -36,7 +40,8 @@ def command(app: App, names: tuple[str, ...], unused: bool, yes: bool) -> int:
     """Forget what is known of hot directories: journals, and what is paused or stopped.
 
     No data is touched, here or there. A directory whose journal is gone is looked at as if it were new: what its
-    destination has already is found there and not sent again.
+    destination has already is found there and not sent again. A queue whose name was chosen for a hot directory is
+    deleted at its broker; one that the settings name is left to those that share it.
     """
     from dray.cli.daemon import Daemon
     from dray.wiring.hot import configured
@@ -47,7 +52,8 @@ def command(app: App, names: tuple[str, ...], unused: bool, yes: bool) -> int:
     journals = {found[name].hot.journal: name for name in (daemon.known(names) if names else ())}
     if unused:
         journals |= dict.fromkeys(_unused({one.hot.journal for one in found.values()}), "")
-    removed = [one for journal, name in journals.items() for one in _removed(journal, name, really=yes)]
+    removed = [one for name in names for one in _queues(app, found[name], really=yes)]
+    removed += [one for journal, name in journals.items() for one in _removed(journal, name, really=yes)]
     if yes:
         daemon.want(partial(_forgotten, names))
     app.display.rows("hot.cleanup", removed, COLUMNS, empty="nothing is there")
@@ -63,6 +69,23 @@ def _removed(journal: Path, name: str, *, really: bool) -> list[Removed]:
         for path in found if really else ():
             path.unlink(missing_ok=True)
     return [Removed(name, str(path)) for path in found]
+
+
+def _queues(app: App, one: "Configured", *, really: bool) -> list[Removed]:
+    """Delete the queue that a hot directory has for itself; a broker that is away does not keep the rest from going."""
+    from dray.wiring.broker import own_queue, remove_queue
+
+    brokered = one.brokered
+    queue = own_queue(brokered) if brokered is not None else None
+    if brokered is None or queue is None:
+        return []
+    try:
+        if really:
+            app.run(lambda stop: remove_queue(brokered, queue))
+    except DrayError as error:
+        app.display.warn(f"queue {queue} stays, ask who looks after the broker: {error}")
+        return []
+    return [Removed(one.name, f"queue {queue} of {brokered.address}")]
 
 
 def _unused(used: set[Path]) -> list[Path]:
