@@ -13,9 +13,10 @@ from tests.faults.rows import r13_contention as r13
 from tests.faults.rows import r16_moving_source as r16
 from tests.faults.rows import r17_hot_folder as r17
 from tests.faults.rows import r18_overflow as r18
+from tests.faults.rows import r21_cluster as r21
 from tests.faults.rows import s01_names as s01
 
-ROWS: list[Row] = [row.ROW for row in (r01, r02, r04, r05, r07, r09, r11, r12, r13, r16, r17, r18, s01)]
+ROWS: list[Row] = [row.ROW for row in (r01, r02, r04, r05, r07, r09, r11, r12, r13, r16, r17, r18, r21, s01)]
 
 
 def row_named(name: str) -> Row:
