@@ -1,6 +1,7 @@
 """What the settings of a broker mean, and the names that are chosen for them."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from dray.config.settings import Broker
 from dray.errors import UsageError
 from dray.messaging.broker import Address, Binding, Topology
-from dray.wiring.broker import Brokered, public_url
+from dray.wiring.broker import Brokered, amqp, public_url
 
 
 def brokered(tmp_path: Path, to: str = "file:///far", **settings: object) -> Brokered:
@@ -75,6 +76,13 @@ def test_settings_that_make_no_sense_together_are_refused(
 )
 def test_announcements_name_the_absolute_directory(to: str, url: str) -> None:
     assert public_url(to, "here") == url
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "dray.messaging.amqp", raising=False)
+    monkeypatch.setitem(sys.modules, "aio_pika", None)
+    with pytest.raises(UsageError, match=r"aio_pika is not installed.*dray\[amqp\]"):
+        amqp(Address("amqp://lab@broker.example/"))
 
 
 def test_an_address_tells_its_account_and_shows_no_secret() -> None:
