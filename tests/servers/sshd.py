@@ -102,7 +102,8 @@ class Sshd:
     def freeze(self, *, thaw: bool = False) -> None:
         """Let what serves open connections stand still, or go on."""
         for pid in self.sessions():
-            os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
 
     def sessions(self) -> list[int]:
         """Return the processes that serve open connections."""
