@@ -50,7 +50,9 @@ mon max pg per osd = 1000
 [client.rgw.a]
 rgw frontends = beast endpoint=127.0.0.1:{gateway} tcp_nodelay=1
 rgw thread pool size = 64
-rgw gc obj min wait = 10
+rgw gc obj min wait = 5
+rgw gc processor period = 5
+rgw gc processor max time = 5
 rgw dynamic resharding = false
 rgw multipart min part size = 65536
 rgw crypt require ssl = false
@@ -138,7 +140,7 @@ class Ceph:
         self._start_store()
         self._add_key("client.rgw.a", "mon", "allow rwx", "osd", "allow rwx")
         self.start_gateway()
-        self._admin("user", "create", f"--uid={USER}", "--display-name=dray", "--access-key=" + ACCESS)
+        self.add_user(USER, ACCESS, SECRET)
 
     def start_gateway(self) -> None:
         """Start the gateway, again after it was killed."""
@@ -183,15 +185,17 @@ class Ceph:
     def _ceph(self, *words: str, given: str = "") -> str:
         return self._run("ceph", *self._conf, "--connect-timeout", "10", *words, given=given)
 
-    def _admin(self, *words: str) -> str:
-        return self._run("radosgw-admin", *self._conf, *words, "--secret-key=" + SECRET)
-
     def _run(self, *words: str, given: str = "") -> str:
         command = [find_command(words[0], "ceph-common"), *words[1:]]
         done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, cwd=self.base)
         if done.returncode:
             raise ServerTrouble(f"{words[0]} said: {done.stderr[-2000:]}")
         return done.stdout
+
+    def add_user(self, name: str, access: str, secret: str) -> None:
+        """Make another user."""
+        words = ("user", "create", f"--uid={name}", f"--display-name={name}", f"--access-key={access}")
+        self._run("radosgw-admin", *self._conf, *words, f"--secret-key={secret}")
 
     # What tests use it by
 

@@ -197,6 +197,7 @@ class _Exchange:
         self._failure: Exception | None = None
         self._status = 0
         self._headers: dict[str, str] = {}
+        self._headed = False
 
     def stop(self) -> None:
         """Make libcurl give up within a second."""
@@ -258,6 +259,7 @@ class _Exchange:
         text = line.decode("latin-1").rstrip("\r\n")
         if text.startswith("HTTP/"):
             self._begin(text)
+        self._headed = not text
         name, colon, value = text.partition(":")
         if colon:
             self._headers[name.strip().lower()] = value.strip()
@@ -295,6 +297,9 @@ class _Exchange:
             raise translated(code, message, self.request.url)
 
     def _response(self) -> Response:
+        if not self._headed:
+            # libcurl takes headers that end with the connection for all there are.
+            raise Disconnected("the server closed the connection", item=_origin(self.request.url), hint=_LATER)
         if isinstance(self._sink, Kept):
             return Response(self._status, self._headers, self._sink.taken())
         self._sink.close()

@@ -131,11 +131,15 @@ class S3Session:
         if not self._swept:
             self._swept = True
             try:
-                removed = await self._arriving.sweep(self._bucket.now - KEPT)
+                removed = await self.sweep(self._bucket.now - KEPT)
             except DrayError as error:
                 LOG.info("%s: what is abandoned could not be looked for: %s", self._bucket.settings.name, error)
             else:
                 LOG.info("%s: %d abandoned uploads removed", self._bucket.settings.name, removed)
+
+    async def sweep(self, before: float) -> int:
+        """Give up and remove what was staged before a time (seconds), and nobody came back for; return how much."""
+        return await self._arriving.sweep(before)
 
     async def _survey(self, landings: Sequence[Landing]) -> Names:
         """List the folders that many files go to."""
