@@ -17,7 +17,7 @@ R = TypeVar("R")
 Script: TypeAlias = Generator[Iterable[Request], Sequence[Reply], R]
 """What is to be done for one item: yields questions that may be on their way together, is given all their answers."""
 
-WINDOW = 64
+WINDOW = 96
 """Scripts that run at once."""
 
 GATHER = 1 << 17
@@ -116,23 +116,25 @@ class Connection:
         answers: dict[int, R | DrayError] = {}
         coming = (Running(index, script, answers) for index, script in enumerate(scripts))
         try:
-            self._start(coming, self.powers.window)
-            while self._waiting:
+            active = self._start(coming, self.powers.window)
+            while active:
                 self._flush()
-                for running in self._take(self._pipe.receive()):
-                    if self._ended(running):
-                        self._start(coming, 1)
+                active -= sum(map(self._ended, self._take(self._pipe.receive())))
+                # Many at a time: questions and answers that travel alone cost the server most of its time.
+                if active <= self.powers.window // 2:
+                    active += self._start(coming, self.powers.window - active)
         except OSError:
             raise self._child.failure() from None
         return [answers[index] for index in range(len(answers))]
 
-    def _start(self, coming: "Iterator[Running[R]]", most: int) -> None:
-        """Begin scripts until so many more of them wait for answers."""
+    def _start(self, coming: "Iterator[Running[R]]", most: int) -> int:
+        """Begin scripts until so many more of them wait for answers; return how many do."""
+        waiting = 0
         for running in coming:
-            if not self._ended(running):
-                most -= 1
-                if most == 0:
-                    return
+            waiting += not self._ended(running)
+            if waiting == most:
+                break
+        return waiting
 
     def _ended(self, running: "Running[R]") -> bool:
         """Go on with a script until it has ended, or has asked something."""

@@ -36,7 +36,7 @@ class Prover:
         """Make the files of all claims durable in as few calls as possible, then prove each."""
         self._finish(claims)
         places = self._site.run(self._place(claim) for claim in claims)
-        size = max((claim.size for claim in claims), default=0)
+        size = sum(claim.size for claim in claims)
         found = self.contents([place for place in places if isinstance(place, bytes)], size)
         missing = [index for index, place in enumerate(places) if isinstance(place, bytes) and place not in found]
         older = self._site.run(self._elsewhere(claims[index]) for index in missing) if missing else []
@@ -73,7 +73,7 @@ class Prover:
         return (yield from self._site.final.candidates(target_of(claim.ref).path, claim.size))
 
     def contents(self, places: Sequence[bytes], size: int) -> dict[bytes, Found]:
-        """Look at files all at once, the largest of which has ``size`` bytes; those that are not there are left out."""
+        """Look at files all at once, about ``size`` bytes together; those that are not there are left out."""
         paths = list(dict.fromkeys(places))
         computed = self._site.digests(paths, size) if paths else ({}, self._site.level)
         if computed is None:

@@ -123,7 +123,7 @@ class SftpSession:
             for landing, place, seen in zip(landings, places, finals, strict=True)
             if isinstance(seen, Attrs) and seen.size == landing.size and landing.checksum is not None
         ]
-        contents = self._prover.contents(same, max((landing.size for landing in landings), default=0)) if same else {}
+        contents = self._prover.contents(same, sum(landing.size for landing in landings)) if same else {}
         # It will be needed, and takes as long to come as a connection.
         self._pool.submit(self._site.warm)
         arriving = self._site.arriving()

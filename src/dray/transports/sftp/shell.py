@@ -23,8 +23,8 @@ FEW = 8
 """Up to so many files are flushed one by one, more by one call for their file system."""
 
 PROBE = b"./.dray-probe"
-LARGE = 1 << 20
-"""Bytes of a file from which on OpenSSL, quicker than others but slow to begin, computes the digest."""
+LARGE = 4 << 20
+"""Bytes from which on OpenSSL, quicker than others but slow to begin, computes the digests."""
 
 _NOWHERE = b"dray: no such folder"
 _ABSENT = "No such file or directory"
@@ -79,7 +79,7 @@ class Shell:
     def digests(self, folder: bytes, names: Sequence[bytes], size: int, *, sync: bool) -> dict[bytes, str]:
         """Return the sha256 (hex) of each file below ``folder`` that can be read, after making all durable.
 
-        ``size`` is that of the largest. Raises Unreachable where something could not be made durable.
+        ``size`` is that of all together. Raises Unreachable where something could not be made durable.
         """
         found: dict[bytes, str] = {}
         if sync and len(names) > FEW:

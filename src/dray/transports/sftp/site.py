@@ -156,7 +156,7 @@ class Site:
     def digests(self, paths: Sequence[bytes], size: int) -> tuple[dict[bytes, str], Level] | None:
         """Make files durable, then compute their sha256 there; None where the account has no shell for that.
 
-        ``size`` is that of the largest. What cannot be read is left out.
+        ``size`` is that of all together. What cannot be read is left out.
         """
         found = self._with_shell(lambda shell: self._digests(shell, paths, size))
         if found is not None:
