@@ -23,6 +23,9 @@ LOG = logging.getLogger("dray.agent")
 TICK = 1.0
 """Seconds between two looks at what is wanted."""
 
+BRIEFLY = 0.25
+"""Seconds between two times of telling how it stands while that changes."""
+
 BEAT = 2.0
 """Seconds between two signs of life."""
 
@@ -48,6 +51,7 @@ class Fleet:
         self._held: dict[str, bool] = {}
         self._started, self._beaten = clock.wall(), 0.0
         self._told: tuple[object, ...] = ()
+        self._news = asyncio.Event()
         self.reload = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -56,7 +60,9 @@ class Fleet:
             while not stop.is_set():
                 await self._look()
                 await self._beat()
-                await first(stop.wait(), self.reload.wait(), timeout=TICK)
+                self._news.clear()
+                if await first(stop.wait(), self.reload.wait(), self._news.wait(), timeout=TICK):
+                    await first(stop.wait(), timeout=BRIEFLY)
             await self._drain()
         finally:
             for task in self._tasks.values():
@@ -120,6 +126,7 @@ class Fleet:
 
     def _begin(self, plan: Plan) -> None:
         station = self._stations[plan.name] = Station(plan, self._clock)
+        station.tracker.changed = self._news.set
         station.bar(self._bar(plan.name, plan, self._clock.wall()))
         self._tasks[plan.name] = asyncio.create_task(station.run())
         LOG.info("[%s] watching %s for %s", plan.name, plan.path, plan.to)

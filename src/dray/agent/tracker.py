@@ -3,6 +3,7 @@
 import logging
 import re
 from collections import deque
+from collections.abc import Callable
 
 from dray.agent.journal import Standing
 from dray.clock import Clock
@@ -49,6 +50,7 @@ class Tracker:
         self.why = ""
         self.until: float | None = None
         self.standing = Standing()
+        self.changed: Callable[[], None] = lambda: None
         self._name, self._path, self._to, self._wanted, self._clock = name, path, to, wanted, clock
         self._active: set[str] = set()
         self._files, self._bytes = Meter(clock), Meter(clock)
@@ -60,6 +62,8 @@ class Tracker:
 
     def become(self, state: HotState, why: str = "", until: float | None = None) -> None:
         """Take another state; trouble is told in the log, once a cause."""
+        if state != self.state:
+            self.changed()
         self.state, self.why, self.until = state, why, until
         if state not in ("sending", "idle"):
             self._active.clear()
