@@ -316,7 +316,7 @@ def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room(tmp_path: Path)
     with (
         small_disk(tmp_path / "disk", 8 * MIB) as disk,
         TemporaryDirectory(prefix="sshd-") as base,
-        sshd(Path(base), prefix=disk.prefix) as server,
+        sshd(Path(base), inside=disk.prefix) as server,
     ):
         asyncio.run(story(server, disk.inside / "place", disk.leave))
         found = files_below(disk.outside / "place")

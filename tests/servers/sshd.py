@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from tests.servers.process import LOOPBACK, Process, answers, find_command, free
 HOST = "cluster"
 """The Host of the client's configuration; no name server knows it."""
 
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 SERVER = """
 Port {port}
 ListenAddress {loopback}
@@ -27,7 +29,7 @@ PermitRootLogin prohibit-password
 AuthorizedKeysFile {base}/id.pub
 MaxStartups 100
 MaxSessions 100
-Subsystem sftp internal-sftp
+Subsystem sftp {sftp}
 """
 CLIENT = """
 Host {host}
@@ -44,7 +46,15 @@ Host {host}
 class Sshd:
     """One server; ``home`` is where relative paths of it lead for ``only_sftp`` accounts, who have no shell."""
 
-    def __init__(self, base: Path, *, only_sftp: bool = False, more: str = "", prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *,
+        only_sftp: bool = False,
+        more: str = "",
+        prefix: Sequence[str] = (),
+        inside: Sequence[str] = (),
+    ) -> None:
         base.mkdir(parents=True, exist_ok=True)
         self.base, self.port, self.home = base, free_port(), base / "home"
         self.home.mkdir(exist_ok=True)
@@ -52,7 +62,10 @@ class Sshd:
         make_key(base / "id")
         make_key(base / "host")
         forced = f"ForceCommand internal-sftp -d {self.home}\n" if only_sftp else ""
-        values = {"port": self.port, "base": base, "loopback": LOOPBACK, "host": HOST}
+        if inside:
+            forced = f'ForceCommand exec {shlex.join(inside)} sh -c "$SSH_ORIGINAL_COMMAND"\n'
+        sftp = SFTP_SERVER if inside else "internal-sftp"
+        values = {"port": self.port, "base": base, "loopback": LOOPBACK, "host": HOST, "sftp": sftp}
         (base / "sshd_config").write_text(SERVER.format(**values) + forced + more)
         self.config.write_text(CLIENT.format(**values))
         self.trust()
@@ -144,12 +157,14 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def sshd(base: Path, *, only_sftp: bool = False, more: str = "", prefix: Sequence[str] = ()) -> Iterator[Sshd]:
-    """Lend a running server, started by ``prefix``."""
+def sshd(
+    base: Path, *, only_sftp: bool = False, more: str = "", prefix: Sequence[str] = (), inside: Sequence[str] = ()
+) -> Iterator[Sshd]:
+    """Lend a running server, started by ``prefix``; what it runs for its users is started by ``inside``."""
     if os.geteuid() == 0:
         # Where it gives up its rights; the package makes it when the service starts.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    server = Sshd(base, only_sftp=only_sftp, more=more, prefix=prefix)
+    server = Sshd(base, only_sftp=only_sftp, more=more, prefix=prefix, inside=inside)
     try:
         server.start()
         yield server
