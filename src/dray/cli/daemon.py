@@ -14,7 +14,7 @@ from dray.cli.context import App
 from dray.clock import Clock
 from dray.errors import Conflict, NotFound, Temporary
 from dray.model.agent import AgentStatus, Record, Wanted
-from dray.wiring.agent import control
+from dray.wiring.control import control
 from dray.wiring.service import installed, program
 
 NONE = 'write three lines: [hot.lab], path = "~/to_cluster", to = "sftp://cluster/in"; `dray config path` says where'

@@ -15,7 +15,6 @@ from dray.cli.display import Column
 from dray.cli.exits import OK, PARTIAL, TEMPORARY
 from dray.clock import Clock
 from dray.model.agent import AgentStatus, HotStatus
-from dray.wiring.hot import configured
 
 ILL = frozenset(("waiting", "broken"))
 
@@ -113,6 +112,8 @@ def in_words(one: Overseer, now: float) -> str:
 
 def _rows(app: App, status: AgentStatus | None, overseer: Overseer, now: float) -> list[HotStatus]:
     """Return what the agent says, and how those stand that it does not look after."""
+    from dray.wiring.hot import configured
+
     told = {one.name: one for one in status.hot} if status is not None else {}
     why = "the agent has not noticed it yet" if overseer.running else "no agent runs"
     return [

@@ -17,8 +17,9 @@ from dray.clock import SystemClock
 from dray.config.load import DEFAULT, Loaded, load
 from dray.config.settings import Log
 from dray.transports.base import Session
-from dray.wiring.agent import Household, control, run_agent
+from dray.wiring.agent import Household, run_agent
 from dray.wiring.client import Options, Waiting
+from dray.wiring.control import control
 from dray.wiring.process import Stop, run
 from dray.wiring.watch import destination
 

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import msgspec
 
-from dray.agent.control import Control
 from dray.agent.feed import Feed
 from dray.agent.fleet import Fleet, Source
 from dray.agent.notify import Notifier
@@ -24,7 +23,6 @@ from dray.client.address import Place
 from dray.client.elsewhere import parse
 from dray.client.rate import Rate
 from dray.clock import Clock
-from dray.config import paths
 from dray.config.load import Loaded
 from dray.config.parse import Timetable
 from dray.errors import DrayError, NotFound
@@ -35,6 +33,7 @@ from dray.transports.accelerated import Accelerating
 from dray.transports.base import Session, Transport
 from dray.wiring.broker import Ends, ends
 from dray.wiring.client import Options, Waiting, known
+from dray.wiring.control import control
 from dray.wiring.destinations import open_place
 from dray.wiring.hot import Configured, configured
 
@@ -144,11 +143,6 @@ class _Dataset:
     def connect(self) -> AbstractAsyncContextManager[Session]:
         """Sign in and open it."""
         return self.servers.dataset(self.to, self.options, self.rate, self.waiting)
-
-
-def control() -> Control:
-    """Return where the agent of this user and its commands meet."""
-    return Control(paths.user_state_dir() / "agent")
 
 
 def stamp_of(files: Callable[[], tuple[Path, ...]]) -> object:

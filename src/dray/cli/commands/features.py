@@ -65,7 +65,7 @@ def _features(app: App) -> Iterator[Feature]:
 
 def _places(app: App) -> Iterator[Feature]:
     from dray.config import paths
-    from dray.wiring.agent import control
+    from dray.wiring.control import control
 
     places = {
         "settings of the system": paths.system_config_file(),
