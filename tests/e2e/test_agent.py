@@ -205,7 +205,7 @@ def test_a_number_that_belongs_to_somebody_else_by_now_is_never_signalled(owner:
 
 
 def test_a_name_that_is_not_configured_is_refused_with_those_that_are(owner: Owner) -> None:
-    for command in ("start", "stop", "restart", "pause", "resume", "log"):
+    for command in ("start", "stop", "restart", "pause", "resume", "log", "show", "status"):
         assert "there are: lab" in owner.run(command, "labb", code=3).stderr
 
 

@@ -11,6 +11,7 @@ from dray.cli.display import Column
 from dray.cli.exits import OK
 from dray.cli.interrupt import Stop
 from dray.cli.reach import reach
+from dray.client.address import is_address
 from dray.client.api import Api
 from dray.clock import SystemClock
 from dray.config.parse import parse_duration
@@ -49,8 +50,8 @@ def command(app: App, where: tuple[str, ...], watch: bool, every: str) -> int:
     if all(name in hot for name in where) and (where or hot) and not app.choices.url:
         clock = SystemClock()
         return hot_status.follow(app, where, clock, pause, CLEAR) if watch else hot_status.show(app, where, clock)
-    if len(where) > 1:
-        raise NotFound("no such hot directories", item=" ".join(where), hint=f"there are: {', '.join(hot) or 'none'}")
+    if len(where) > 1 or (where and hot and not app.settings.client.url and not is_address(where[0])):
+        raise NotFound("no such hot directory", item=" ".join(where), hint=f"there are: {', '.join(hot) or 'none'}")
     url = where[0] if where else None
     app.run(lambda stop: _follow(app, url, stop, pause) if watch else _once(app, url), resume=None)
     return OK
