@@ -106,6 +106,8 @@ def test_three_lines_and_a_start_send_what_is_dropped_and_status_tells_of_it(own
     assert found["data"]["running"] is found["data"]["wanted"] is True
     assert "delivered f0, 1 bytes, sha256:" in owner.run("log", "lab").stdout
     assert owner.run("start", "--foreground", code=5).stderr.count("an agent is running already") == 1
+    here, there = owner.home / "lab", f"file://{owner.home}/lab.there"
+    assert "another agent looks after" in owner.run("watch", str(here), there, "--once", code=5).stderr
     owner.run("stop")
     assert owner.status()["data"]["running"] is False
     assert owner.run("stop").stderr.count("no agent was running") == 1
