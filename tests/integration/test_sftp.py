@@ -293,6 +293,24 @@ def test_a_cancelled_call_ends_at_once_and_hurts_no_other(server: Sshd, tmp_path
     asyncio.run(story())
 
 
+def test_a_connection_that_does_not_come_about_is_given_up_when_nobody_waits(server: Sshd, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"Host {HOST}\n  ProxyCommand sleep 600\n")
+
+    async def story() -> None:
+        settings = SftpSettings(HOST, config_file=str(config))
+
+        async def connected() -> None:
+            async with Sftp(settings).connect():
+                raise AssertionError("it connected")
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connected(), 1.0)
+
+    asyncio.run(story())
+    no_ssh_is_left()
+
+
 def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room(tmp_path: Path) -> None:
     async def story(server: Sshd, root: Path, leave: Callable[[int], int]) -> None:
         async with session_at(server, root) as session:

@@ -27,10 +27,18 @@ class Calls:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._master: Child | None = None
+        self._children: list[Child] = []
         self._socket = "none"
 
+    def abort(self) -> None:
+        """Kill whatever runs, also what is still being connected. May be called in any thread."""
+        with self._lock:
+            for child in self._children:
+                child.kill()
+
     def close(self) -> None:
-        """Forget the socket."""
+        """End everything, and forget the socket."""
+        self.abort()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -54,7 +62,9 @@ class Calls:
     def _child(self, master: str, socket: str, *what: str) -> Child:
         options = [f"ControlMaster={master}"]
         options += [f"ControlPath={socket}", "ControlPersist=no"] if self._share else []
-        return Child([*self._words, *(word for one in options for word in ("-o", one)), *what], self._host)
+        child = Child([*self._words, *(word for one in options for word in ("-o", one)), *what], self._host)
+        self._children = [*(one for one in self._children if one.process.poll() is None), child]
+        return child
 
 
 def calls_of(settings: SftpSettings) -> Calls:

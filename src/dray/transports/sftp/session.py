@@ -7,7 +7,7 @@ import asyncio
 import copy
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeAlias, TypeVar
@@ -24,6 +24,7 @@ from dray.transports.published import attempt
 from dray.transports.refs import Target, published_of, ref_of, target_of
 from dray.transports.sftp import scripts
 from dray.transports.sftp.arriving import Arriving
+from dray.transports.sftp.calls import calls_of
 from dray.transports.sftp.changing import Changing
 from dray.transports.sftp.connection import Script
 from dray.transports.sftp.layout import encoded
@@ -38,6 +39,18 @@ Answers: TypeAlias = list[R | DrayError]
 Paths: TypeAlias = list[bytes]
 
 
+async def unless_cancelled(work: Coroutine[None, None, R], break_off: Callable[[], None]) -> R:
+    """Wait for work in a thread; where nobody waits any more, break it off and wait until it has ended."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        break_off()
+        running.cancel()
+        await asyncio.wait([running])
+        raise
+
+
 class Sftp:
     """A directory behind ssh; ``connect`` fails where it cannot be reached. It is made when files first arrive."""
 
@@ -49,7 +62,8 @@ class Sftp:
         """Open a session; several at once, in any processes, do not disturb each other."""
         pool = ThreadPoolExecutor(self.settings.limits.in_flight + 4, thread_name_prefix="sftp")
         try:
-            site = await in_thread(pool, Site, self.settings)
+            calls = await in_thread(pool, calls_of, self.settings)
+            site = await unless_cancelled(in_thread(pool, Site, self.settings, calls), calls.abort)
             try:
                 yield SftpSession(site, pool)
             finally:
@@ -76,15 +90,11 @@ class SftpSession:
             threads.append(threading.get_ident())
             return work(*args, **kwargs)
 
-        running = asyncio.ensure_future(in_thread(self._pool, working))
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
+        def break_off() -> None:
             for thread in threads:
                 self._site.break_off(thread)
-            running.cancel()
-            await asyncio.wait([running])
-            raise
+
+        return await unless_cancelled(in_thread(self._pool, working), break_off)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
         """Yield what is below a folder (``prefix``), in path order; links and Dray's own files are no entries."""

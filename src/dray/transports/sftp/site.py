@@ -11,7 +11,7 @@ from dray.model.names import printable
 from dray.model.values import Level
 from dray.transports.sftp import scripts, wire
 from dray.transports.sftp.arriving import Arriving
-from dray.transports.sftp.calls import calls_of
+from dray.transports.sftp.calls import Calls
 from dray.transports.sftp.connection import Connection, R, Script
 from dray.transports.sftp.final import Final
 from dray.transports.sftp.layout import Layout, encoded, joined
@@ -37,9 +37,9 @@ class Site:
     ``file`` is the name of the only file of the place, where it was to be a single one and is.
     """
 
-    def __init__(self, settings: SftpSettings) -> None:
+    def __init__(self, settings: SftpSettings, calls: Calls) -> None:
         self.settings = settings
-        self._calls = calls_of(settings)
+        self._calls = calls
         self._pool = Pool(self._connect, settings.limits.in_flight)
         self._shells = Pool(self._open_shell, 1)
         self._lock = threading.Lock()
