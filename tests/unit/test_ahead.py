@@ -132,6 +132,17 @@ def test_what_another_process_begins_anew_is_read_from_its_start(session: PosixS
     assert proof.checksum == digest(other)
 
 
+def test_a_side_file_that_outlived_its_file_is_removed_by_whoever_comes_next(
+    session: PosixSession, tmp_path: Path
+) -> None:
+    target = begin(session)
+    send(session, target.ref, list(parts(SIZE, PIECE)))
+    session.staging.unlink(target)
+    another = PosixSession(Posix(tmp_path, limits=Limits(piece=PIECE)), ThreadPoolExecutor(1))
+    another.close()
+    assert not list((tmp_path / ".dray" / "staging").rglob("*.parts"))
+
+
 @pytest.mark.parametrize("begin_at", [0, 4096, 4097, SIZE - 1, SIZE])
 @pytest.mark.parametrize("direct", [True, False])
 def test_any_range_is_read_from_the_disk(

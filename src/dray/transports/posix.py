@@ -89,6 +89,7 @@ class PosixSession:
         self.compare_final = place.compare_final
         self.root = fs.made_root(place.root, place.disk)
         self.staging = Staging(fs.made_root(place.staging, place.disk), place.limits, place.guard)
+        self.staging.tidy()
         self.published = Published(self.root, self.staging)
         self.verifier = Verifier(self.staging, self.published, place.name, older=place.compare_final)
         self._pool = pool

@@ -314,6 +314,13 @@ class Staging:
             self.forgotten(target)
             self._sides.remove(self.folder(target), target.name)
 
+    def tidy(self) -> None:
+        """Remove side files whose staged file was published: a crash between the two left them, and nobody looks."""
+        for folder in self._folders.values():
+            for name in folder.names():
+                if name.endswith(SUFFIX) and folder.stat(name.removesuffix(SUFFIX)) is None:
+                    self._sides.remove(folder, name.removesuffix(SUFFIX))
+
     def sweep(self, live: Container[str], before: float) -> int:
         """Remove what nobody is coming back for; returns how many staged files went.
 
