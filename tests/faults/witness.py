@@ -145,8 +145,8 @@ class Witness:
     def _check(self, surface: str, path: str, sha256: str) -> None:
         """Look at once whether it is true; a later version may have taken the place."""
         versions = self._watched.noted.get(path)
-        if versions is None:
-            return  # a name that the log shows in other letters: the journal has it, too
+        if versions is None or (surface == "log" and sha256 not in versions):
+            return  # the log shows some names in other letters, even those of other files: the journal has it, too
         found = self._digest(path)
         good = versions[versions.index(sha256) :] if sha256 in versions else []
         wrong = None if found in good else f"found {(found or 'nothing')[:12]}"

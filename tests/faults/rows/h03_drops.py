@@ -141,7 +141,7 @@ def slow_writer(plan: Plan, one: Account) -> str:
 
 
 class Flight:
-    """A large file whose first bytes have arrived; that it becomes ``then`` is noted already."""
+    """A large file some of which has arrived; that it becomes ``then`` is noted already."""
 
     def __init__(self, plan: Plan, one: Account, change: Callable[[bytes], bytes]) -> None:
         (self.path,) = names(plan, one, 1)
@@ -149,10 +149,10 @@ class Flight:
         self.then = change(self.data)
         one.note(self.path, self.data)
         one.note(self.path, self.then)
-        before = one.bytes()
+        enough = one.bytes() + int(len(self.data) * one.chance.random() ** 2)
         self.file = one.place(self.path, self.data)
         end = time.monotonic() + 30
-        while one.bytes() <= before and time.monotonic() < end:
+        while one.bytes() <= enough and time.monotonic() < end:
             time.sleep(0.005)
 
     def proof(self, what: str) -> str | None:
