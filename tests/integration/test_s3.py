@@ -29,6 +29,7 @@ from dray.moving.move import move
 from dray.moving.source import LocalFiles
 from dray.transports.base import Session
 from dray.transports.s3 import final
+from dray.transports.s3.crowd import Crowd
 from dray.transports.s3.session import KEPT, S3, S3Session
 from dray.transports.wrappers import Retrying
 from tests.contract.cargo import Cargo, content, entries, good, local_item, read_back
@@ -52,7 +53,7 @@ def ceph(ceph_server: Ceph) -> Ceph:
 
 @pytest.fixture
 def prefix() -> str:
-    return f"test {next(NUMBERS)}"
+    return f"test+%41 ü&<{next(NUMBERS)}"
 
 
 @pytest.fixture
@@ -106,7 +107,9 @@ def test_a_gateway_that_is_killed_in_the_middle_costs_a_part_of_each_connection(
 
     async def kill() -> None:
         def wait_and_kill() -> None:
+            deadline = time.monotonic() + 30
             while link.order()["files"] < 8 * MIB:
+                assert time.monotonic() < deadline, "nothing is sent"
                 time.sleep(0.02)
             ceph.gateway.kill9()
             ceph.start_gateway()
@@ -121,7 +124,8 @@ def test_a_gateway_that_is_killed_in_the_middle_costs_a_part_of_each_connection(
 
     asyncio.run(story())
     assert ceph.reader().contents(f"{prefix}/") == {"big": content(size, 5)}
-    assert link.order()["files"] <= size + LIMITS.in_flight * MIB
+    # Besides: what was tried while the gateway came up.
+    assert link.order()["files"] <= size + (LIMITS.in_flight + 1) * MIB
 
 
 @pytest.mark.parametrize(("way", "how"), [("up", "rst"), ("up", "fin"), ("down", "rst"), ("down", "fin")])
@@ -372,6 +376,26 @@ def test_more_than_a_thousand_parts_are_found_again(ceph: Ceph, prefix: str, tmp
     assert staged(reader, prefix) == []
 
 
+def test_more_than_a_thousand_versions_and_uploads_are_found_again(ceph: Ceph, prefix: str) -> None:
+    reader = ceph.reader("many")
+    reader.client.put_bucket_versioning(Bucket="many", VersioningConfiguration={"Status": "Enabled"})
+
+    async def story() -> None:
+        async with ceph.transport(prefix, LIMITS, bucket="many").connect() as session:
+            bucket, crowd = session.bucket, Crowd(12)
+            good(await crowd.each(range(1_005), lambda n: bucket.put(f"{prefix}/a {n % 3}", (b"x",))))
+            good(await crowd.each(range(1_005), lambda n: bucket.begin(f"{prefix}/u {n % 3}")))
+            versions = await bucket.versions(f"{prefix}/")
+            uploads = await bucket.uploads(f"{prefix}/")
+            assert len(set(versions)) == len(versions) == 1_005
+            assert len({one.id for one in uploads}) == len(uploads) == 1_005
+            assert {one.key for one in uploads} == {f"{prefix}/u {n}" for n in range(3)}
+            await bucket.delete_all(versions)
+            assert await bucket.versions(f"{prefix}/") == []
+
+    asyncio.run(story())
+
+
 def test_a_part_whose_mark_was_not_written_is_sent_again(ceph: Ceph, liar: Liar, prefix: str, tmp_path: Path) -> None:
     async def story() -> None:
         with Cargo(tmp_path / "src", "file", content(3 * MIB)) as cargo:
@@ -422,8 +446,10 @@ def test_what_nobody_came_back_for_is_swept_away(ceph: Ceph, prefix: str, tmp_pa
 
 
 def test_an_object_that_is_too_large_to_be_copied_at_once_is_copied_in_parts(
-    ceph: Ceph, liar: Liar, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ceph: Ceph, liar: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Ceph 16 decodes the source of a part twice, so that names with % are not found; it needs no parts for a copy.
+    prefix = "copied in parts"
     monkeypatch.setattr(final, "LARGEST_COPY", 4 * MIB)
     monkeypatch.setattr(final, "COPIED_PART", 5 * MIB)
     root = source(tmp_path)

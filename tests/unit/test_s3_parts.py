@@ -109,6 +109,11 @@ def test_times_as_other_tools_write_them_are_read() -> None:
     assert answers.seen_of({answers.MTIME: "x", "last-modified": "Sun, 09 Sep 2001 01:46:40 GMT"}).mtime_ns == 10**18
 
 
+def test_what_xml_cannot_hold_hurts_no_list() -> None:
+    body = b"<A><EncodingType>url</EncodingType><Prefix>&#x01;\x02</Prefix><Contents><Key>a%01%2B+</Key></Contents></A>"
+    assert [one.key for one in answers.listed(answers.parsed(Response(200, {}, body)))] == ["a\x01+ "]
+
+
 def test_what_is_no_s3_service_is_said_to_be_none() -> None:
     with pytest.raises(Permanent, match="no S3 service"):
         answers.parsed(Response(200, {}, b"<html><p>Welcome"))

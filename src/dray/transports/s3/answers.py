@@ -22,6 +22,7 @@ SECOND = 1_000_000_000
 _TAG = re.compile(rb"<ETag>(?:&quot;|&#34;|\")?([^<&\"]+)")
 _UPLOAD = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 _SHA = re.compile(rf"[0-9a-f]{{{LENGTHS['sha256']}}}")
+_NO_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|&#x[01]?[0-9a-f];", re.IGNORECASE)
 _TIME = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 
@@ -88,9 +89,12 @@ def mtime_text(mtime_ns: int) -> str:
 
 
 def parsed(response: Response) -> ElementTree.Element:
-    """Read XML; names lose what says where they are defined."""
+    """Read XML; names lose what says where they are defined.
+
+    Lists repeat what they were asked for as it is, which XML cannot always hold; keys in them are encoded.
+    """
     try:
-        root = ElementTree.fromstring(response.body)  # noqa: S314 - expat bounds entities, and there is no network
+        root = ElementTree.fromstring(_NO_XML.sub(b"?", response.body))  # noqa: S314 - expat bounds entities, and there is no network
     except ElementTree.ParseError as error:
         raise Permanent(
             "this is no S3 service", hint="is the address right? AWS_ENDPOINT_URL or s3.endpoint"
@@ -119,23 +123,35 @@ def text(element: ElementTree.Element, name: str) -> str:
     return element.findtext(name) or ""
 
 
+def name(root: ElementTree.Element, text: str) -> str:
+    """Return a key as a list has it, which says whether it encodes them."""
+    return unquote_plus(text) if root.findtext("EncodingType") == "url" else text
+
+
 def listed(root: ElementTree.Element, kind: str = "Contents") -> Iterator[Listed]:
     """Yield the objects of a list."""
     for one in root.iter(kind):
         tag = text(one, "ETag").strip('"')
-        yield Listed(unquote_plus(text(one, "Key")), int(text(one, "Size") or 0), tag, when(text(one, "LastModified")))
+        yield Listed(name(root, text(one, "Key")), int(text(one, "Size") or 0), tag, when(text(one, "LastModified")))
 
 
-def uploads(root: ElementTree.Element) -> Iterator[Upload]:
-    """Yield the multipart uploads of a list."""
+def uploads(root: ElementTree.Element, prefix: str) -> Iterator[Upload]:
+    """Yield the multipart uploads of a list of keys that begin so: Ceph encodes them, but does not say so."""
     for one in root.iter("Upload"):
-        yield Upload(unquote_plus(text(one, "Key")), text(one, "UploadId"), when(text(one, "Initiated")))
+        yield Upload(key_of(one, prefix), text(one, "UploadId"), when(text(one, "Initiated")))
+
+
+def key_of(element: ElementTree.Element, prefix: str) -> str:
+    """Return the key of an entry of a list of keys that begin so, encoded or not."""
+    key = text(element, "Key")
+    decoded = unquote_plus(key)
+    return decoded if decoded.startswith(prefix) else key
 
 
 def folders(root: ElementTree.Element) -> Iterator[str]:
     """Yield the common prefixes of a list."""
     for one in root.iter("CommonPrefixes"):
-        yield unquote_plus(text(one, "Prefix"))
+        yield name(root, text(one, "Prefix"))
 
 
 def when(stamp: str) -> float:

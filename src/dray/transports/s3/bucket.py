@@ -3,13 +3,13 @@
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element
 
 from dray.client.body import Part
 from dray.client.http import Http, Request, Response
 from dray.clock import Clock
-from dray.errors import UsageError
+from dray.errors import Permanent, UsageError
 from dray.fs import FileRange
 from dray.model.values import Value
 from dray.transports.s3 import answers
@@ -134,10 +134,12 @@ class Bucket:
         more: Pairs = ()
         while True:
             root = answers.parsed(await self.send(Ask("GET", "", (*query, *more, ("encoding-type", "url")))))
-            more = _more(root)
+            before, more = more, _more(root, query)
             yield answers.Page(root, more)
             if not more:
                 return
+            if more == before:
+                raise Permanent("the service lists the same again and again")
 
     async def objects(self, prefix: str, after: str = "") -> AsyncIterator[Listed]:
         """Yield objects whose keys begin so, in their order."""
@@ -194,7 +196,7 @@ class Bucket:
     async def uploads(self, prefix: str) -> list[Upload]:
         """Return the uploads in progress of keys that begin so."""
         pages = self.pages((("uploads", ""), ("prefix", prefix)))
-        return [one async for page in pages for one in answers.uploads(page.root)]
+        return [one async for page in pages for one in answers.uploads(page.root, prefix)]
 
     async def parts(self, key: str, upload: str) -> dict[int, str]:
         """Return the ETags of the parts that are there, however many."""
@@ -232,15 +234,15 @@ def _error(code: str) -> bytes:
     return f"<Error><Code>{code}</Code></Error>".encode()
 
 
-def _more(root: Element) -> Pairs:
-    """Return the parameters that ask for the next page of any kind of list."""
+def _more(root: Element, query: Pairs) -> Pairs:
+    """Return the parameters that ask for what comes after a page of any kind of list."""
     if answers.text(root, "IsTruncated") != "true":
         return ()
-    names = (
-        ("NextContinuationToken", "continuation-token"),
-        ("NextKeyMarker", "key-marker"),
-        ("NextUploadIdMarker", "upload-id-marker"),
-        ("NextVersionIdMarker", "version-id-marker"),
-    )
-    found = ((parameter, unquote_plus(answers.text(root, name))) for name, parameter in names)
-    return tuple((parameter, value) for parameter, value in found if value)
+    token = answers.text(root, "NextContinuationToken")
+    if token:
+        return (("continuation-token", token),)
+    # Services differ in whether the markers they give are encoded; the last entry says the same.
+    last = [one for one in root if one.tag in ("Upload", "Version", "DeleteMarker")][-1]
+    key = answers.key_of(last, dict(query)["prefix"])
+    marker = ("upload-id-marker", "UploadId") if last.tag == "Upload" else ("version-id-marker", "VersionId")
+    return (("key-marker", key), (marker[0], answers.text(last, marker[1])))

@@ -87,7 +87,7 @@ class S3Session:
         settings = bucket.settings
         self.limits = settings.limits
         self._file = file
-        self._bucket = bucket
+        self.bucket = bucket
         self._layout = Layout(prefix)
         self._crowd = Crowd(settings.limits.in_flight + BESIDE)
         self._arriving = Arriving(bucket, self._layout, settings.limits)
@@ -131,11 +131,11 @@ class S3Session:
         if not self._swept:
             self._swept = True
             try:
-                removed = await self.sweep(self._bucket.now - KEPT)
+                removed = await self.sweep(self.bucket.now - KEPT)
             except DrayError as error:
-                LOG.info("%s: what is abandoned could not be looked for: %s", self._bucket.settings.name, error)
+                LOG.info("%s: what is abandoned could not be looked for: %s", self.bucket.settings.name, error)
             else:
-                LOG.info("%s: %d abandoned uploads removed", self._bucket.settings.name, removed)
+                LOG.info("%s: %d abandoned uploads removed", self.bucket.settings.name, removed)
 
     async def sweep(self, before: float) -> int:
         """Give up and remove what was staged before a time (seconds), and nobody came back for; return how much."""
@@ -208,7 +208,7 @@ class S3Session:
         """Fill the range of a piece from an object; None when this content is not there."""
         pinned = (("If-Match", f'"{tag}"'),) if tag else ()
         headers = (("Range", f"bytes={piece.offset}-{piece.offset + piece.at.length - 1}"), *pinned)
-        response = await self._bucket.send(Ask("GET", key, (), headers, into=(piece.at,), fine=(404, 412)))
+        response = await self.bucket.send(Ask("GET", key, (), headers, into=(piece.at,), fine=(404, 412)))
         if response.status in (404, 412):
             return None
         if not response.crcs:
@@ -225,7 +225,11 @@ class S3Session:
         """Copy to the final names at the service; what a name held is kept where the settings say so."""
         answers = _whole(await self._crowd.each(staged, self._publish))
         placed = [ref for ref, answer in zip(staged, answers, strict=True) if isinstance(answer, Entry)]
-        await self._arriving.empty([target_of(ref) for ref in placed])
+        try:
+            await self._arriving.empty([target_of(ref) for ref in placed])
+        except DrayError as error:
+            # They are published all the same; the next look at them, or the sweep, tries again.
+            LOG.warning("%s: what was staged could not be removed: %s", self.bucket.settings.name, error)
         return answers
 
     async def _publish(self, ref: Ref) -> Entry:
