@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import cases, report, sftp
+from bench import cases, report, s3, sftp
 from bench.measure import alternate
 
 HERE = Path(__file__).resolve().parent
@@ -22,7 +22,7 @@ def size(text: str) -> int:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = "large-up large-down small-up sftp-large sftp-small sftp-tiny"
+    names = "large-up large-down small-up sftp-large sftp-small sftp-tiny s3-up s3-down s3-small"
     parser.add_argument("cases", nargs="*", help=f"{names} (default: all)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=size, default="1G", help="size of the large file, e.g. 256M")
@@ -41,6 +41,7 @@ def main() -> int:
     asked = options()
     known = [cases.large_up(asked.size), cases.large_down(asked.size), cases.small_up(asked.files, 10 * 1024)]
     known += sftp.all_cases(asked.size, asked.files)
+    known += s3.all_cases(asked.size, asked.files)
     wanted = [case for case in known if not asked.cases or case.name in asked.cases]
     if unknown := set(asked.cases) - {case.name for case in known}:
         print(f"no such case: {' '.join(sorted(unknown))}", file=sys.stderr)
