@@ -16,7 +16,6 @@ BUCKET = "bench"
 ROOM = 4
 """How many times the bytes of a case fit into the cluster: what was deleted is freed some seconds later."""
 MIB = 1 << 20
-CRT = "[default]\ns3 =\n    preferred_transfer_client = crt\n"
 
 
 class Service:
@@ -39,43 +38,41 @@ class Service:
         client.abort_multipart_upload(**name, UploadId=client.create_multipart_upload(**name)["UploadId"])
         client.delete_object(**name)
 
-    def env(self, crt: bool = False) -> dict[str, str]:
+    def env(self) -> dict[str, str]:
         """Return where every program finds the service, and a home of its own."""
         home = self.work / "home"
         home.mkdir(parents=True, exist_ok=True)
-        (home / "crt").write_text(CRT)
-        (home / "plain").write_text("")
         names = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
         rclone = {"TYPE": "s3", "PROVIDER": "Ceph", "ENV_AUTH": "true", "ENDPOINT": self.ceph.url}
         return {
             **self.ceph.env(),
             **{name: str(home) for name in names},
             **{f"RCLONE_CONFIG_S_{name}": value for name, value in rclone.items()},
-            "AWS_CONFIG_FILE": str(home / ("crt" if crt else "plain")),
+            "AWS_CONFIG_FILE": "/dev/null",
             "RCLONE_CONFIG": "/dev/null",
         }
 
-    def up(self, command: Callable[[str], list[str]], *, crt: bool = False) -> Callable[[], Run]:
+    def up(self, command: Callable[[str], list[str]]) -> Callable[[], Run]:
         """Return a run that sends to a new prefix; what it sent is deleted."""
 
         def once() -> Run:
             prefix = f"run{next(self._numbers)}"
             settled()
             try:
-                return run(command(prefix), servers=self.pids, env=self.env(crt))
+                return run(command(prefix), servers=self.pids, env=self.env())
             finally:
                 self.delete(f"{prefix}/")
 
         return once
 
-    def down(self, command: Callable[[str], list[str]], *, crt: bool = False) -> Callable[[], Run]:
+    def down(self, command: Callable[[str], list[str]]) -> Callable[[], Run]:
         """Return a run that fetches into an empty directory."""
 
         def once() -> Run:
             shutil.rmtree(self.into, ignore_errors=True)
             self.into.mkdir(parents=True)
             settled()
-            return run(command(str(self.into)), servers=self.pids, env=self.env(crt))
+            return run(command(str(self.into)), servers=self.pids, env=self.env())
 
         return once
 
@@ -101,7 +98,6 @@ def sent(service: Service, source: Path, amount: float, peers: Peers) -> list[Ca
             "rclone copy", amount, service.up(lambda to: [peers.rclone, "copy", str(source), f"S:{BUCKET}/{to}"])
         ),
         Candidate("aws s3 cp", amount, service.up(lambda to: [*copy, f"s3://{BUCKET}/{to}/"])),
-        Candidate("aws s3 cp (CRT)", amount, service.up(lambda to: [*copy, f"s3://{BUCKET}/{to}/"], crt=True)),
         Candidate("s3cmd put", amount, service.up(lambda to: [*s3cmd, f"s3://{BUCKET}/{to}/"])),
     ]
 
@@ -128,7 +124,6 @@ def down(size: int) -> Case:
             Candidate("dray download", size, service.down(lambda to: [*dray, to])),
             Candidate("rclone copy", size, service.down(lambda to: [*rclone, to])),
             Candidate("aws s3 cp", size, service.down(lambda to: [*aws, f"{to}/large.bin"])),
-            Candidate("aws s3 cp (CRT)", size, service.down(lambda to: [*aws, f"{to}/large.bin"], crt=True)),
         ]
 
     return Case("s3-down", f"{size / (1 << 30):g} GiB from Ceph, one file", "MB", candidates)
