@@ -18,13 +18,15 @@ from dray.errors import (
     DrayError,
     NotFound,
     PieceDamaged,
+    Refused,
     Temporary,
     Unauthenticated,
     Unreachable,
     UsageError,
 )
+from dray.model.names import RemotePath
 from dray.model.retry import Persistence
-from dray.model.values import Limits, Outcome
+from dray.model.values import Change, Limits, Outcome
 from dray.moving.move import move
 from dray.moving.source import LocalFiles
 from dray.transports.base import Session
@@ -487,6 +489,41 @@ def test_what_must_not_be_replaced_is_not(ceph: Ceph, prefix: str, tmp_path: Pat
 
     asyncio.run(story())
     assert ceph.reader().read(f"{prefix}/file") == b"old"
+
+
+def test_names_are_changed_without_moving_bytes(ceph: Ceph, prefix: str, tmp_path: Path) -> None:
+    def change(what: str, path: str, target: str = "") -> Change:
+        return Change(what, RemotePath(path), target)  # type: ignore[arg-type]
+
+    async def story() -> None:
+        async with ceph.transport(prefix, LIMITS).connect() as session:
+            for name in ("a", "old", "folder/b %41", "folder/sub/c"):
+                with Cargo(tmp_path / "src", name, name.encode()) as cargo:
+                    await cargo.arrive(session)
+            changes = [
+                change("rename", "new/a", "a"),
+                change("remove", "old"),
+                change("remove", "old"),
+                change("mkdir", "x"),
+                change("rmdir", "x"),
+                change("rename", "moved", "folder"),
+            ]
+            assert await session.change(changes) == [None] * len(changes)
+            refused = [
+                change("rmdir", "moved"),
+                change("rename", "x", "nothing"),
+                change("rename", "moved", "new/a"),
+                change("symlink", "link", "new/a"),
+                change("rename", "x", "../x"),
+            ]
+            kinds = [type(answer) for answer in await session.change(refused)]
+            assert kinds == [Conflict, NotFound, Conflict, Refused, Refused]
+            assert [one.checksum is not None for one in await entries(session)] == [True] * 3
+
+    asyncio.run(story())
+    assert ceph.reader().contents(f"{prefix}/") == {
+        "new/a": b"a", "moved/b %41": b"folder/b %41", "moved/sub/c": b"folder/sub/c",
+    }  # fmt: skip
 
 
 def test_objects_of_other_tools_are_listed_read_and_known_again(ceph: Ceph, prefix: str, tmp_path: Path) -> None:

@@ -164,8 +164,8 @@ class Hot(Section, frozen=True, kw_only=True):
     to: Annotated[
         str,
         Meta(
-            description="where files go: sftp://host/path, http://server/DATASET, file:///directory; broker: nowhere, "
-            "they are announced for others to take",
+            description="where files go: sftp://host/path, s3://bucket/prefix, http://server/DATASET, "
+            "file:///directory; broker: nowhere, they are announced for others to take",
             examples=["sftp://cluster/from_lab"],
         ),
     ]

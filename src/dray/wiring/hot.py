@@ -117,7 +117,7 @@ class _Reader:
             return to.rstrip("/")
         if is_elsewhere(to):
             return str(parse(to))
-        hint = "write sftp://host/path, http://server/DATASET, file:///directory or broker"
+        hint = "write sftp://host/path, s3://bucket/prefix, http://server/DATASET, file:///directory or broker"
         raise UsageError(f"{to!r} is no destination", hint=hint)
 
     def _filters(self) -> Filters:

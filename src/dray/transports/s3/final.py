@@ -96,6 +96,13 @@ class Final:
         final, older = self._layout.final(target.path), self._layout.older(target.path) + seen.tag
         await self._copy(Verified(final, seen.tag, seen.size), older, ())
 
+    async def move(self, source: str, path: RemotePath) -> None:
+        """Give an object another name: first a copy with all that was noted of it, then the old name goes."""
+        seen = await self._bucket.look(source)
+        if seen is not None:
+            await self._copy(Verified(source, seen.tag, seen.size), self._layout.final(path), ())
+            await self._bucket.delete(source)
+
     async def _copy(self, source: Verified, target: str, metadata: Pairs) -> str:
         """Copy an object, in parts where it is too large for one request; return its ETag where the service tells."""
         pinned = (("x-amz-copy-source-if-match", f'"{source.tag}"'),)

@@ -17,13 +17,14 @@ from dray.client.rate import Rate
 from dray.clock import Clock
 from dray.errors import Conflict, DrayError, IntegrityFailure, NotFound, PieceDamaged, Refused, Temporary
 from dray.model.names import RemotePath, printable
-from dray.model.values import Claim, Entry, Landing, Proof, Receipt, Ref, Staged
+from dray.model.values import Change, Claim, Entry, Landing, Proof, Receipt, Ref, Staged
 from dray.threads import in_thread
 from dray.transports.base import Failure, Piece
 from dray.transports.refs import Target, published_of, ref_of, target_of
 from dray.transports.s3.answers import Seen
 from dray.transports.s3.arriving import Arriving
 from dray.transports.s3.bucket import Ask, Bucket
+from dray.transports.s3.changing import Changing
 from dray.transports.s3.credentials import account
 from dray.transports.s3.crowd import Crowd
 from dray.transports.s3.final import Final, Verified, entry
@@ -92,6 +93,7 @@ class S3Session:
         self._crowd = Crowd(settings.limits.in_flight + BESIDE)
         self._arriving = Arriving(bucket, self._layout, settings.limits)
         self._final = Final(bucket, self._layout, Crowd(settings.limits.in_flight), keep=settings.keep_older)
+        self._changing = Changing(bucket, self._layout, self._final)
         self._prover = Prover(bucket, self._arriving, self._final)
         self._swept = False
 
@@ -241,6 +243,10 @@ class S3Session:
                 return await self._final.already(target)
             verified = Verified(staged[0], staged[1].tag, staged[1].size)
         return await self._final.place(target, verified)
+
+    async def change(self, changes: Sequence[Change]) -> Sequence[Failure | None]:
+        """Make changes of names one after another."""
+        return await Crowd(1).each(changes, self._changing.change)
 
     async def remove(self, refs: Sequence[Ref]) -> Sequence[Failure | None]:
         """Remove what is staged, or what is published, whichever the ref names."""
