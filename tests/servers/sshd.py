@@ -29,6 +29,7 @@ PermitRootLogin prohibit-password
 AuthorizedKeysFile {base}/id.pub
 MaxStartups 100
 MaxSessions 100
+SetEnv HOME={base}/home
 Subsystem sftp {sftp}
 """
 CLIENT = """
