@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from crc32c import crc32c
 
 from dray.client.http import Http, HttpSettings, Request
 from dray.client.rate import Rate
-from dray.errors import Disconnected, IntegrityFailure, NoSpace, SourceChanged, Unreachable, UsageError
+from dray.errors import Disconnected, IntegrityFailure, NoSpace, PieceDamaged, SourceChanged, Unreachable, UsageError
 from dray.fs import Disk, FileRange
 from tests.servers.process import free_port
 from tests.servers.scripted import Answer, Received, scripted
@@ -125,6 +126,56 @@ def test_a_connection_cut_while_sending_is_told(content):
 def test_an_answer_cut_short_is_told(target):
     with scripted(lambda request: Answer(200, b"x" * 1000, send=500, cut=True)) as server, pytest.raises(Disconnected):
         send(Request("GET", server.url, into=(FileRange(target, 0, 1000),)))
+
+
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\nContent-Len", b"HTTP/1.1 200 OK\r\nETag: x\r\n"])
+def test_headers_cut_short_are_no_answer(sent):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(sent)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Disconnected):
+            send(Request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        thread.join()
+
+
+@pytest.mark.parametrize("size", [10, 3_000_000])
+def test_a_body_with_another_checksum_than_it_should_have_never_arrives_whole(content, size):
+    fd, data = content
+    crc = crc32c(data[:size])
+    with scripted(echo) as server:
+        assert send(Request("PUT", server.url, (), (FileRange(fd, 0, size),), crc32c=crc)).status == 200
+        with pytest.raises(PieceDamaged):
+            send(Request("PUT", server.url, (), (FileRange(fd, 0, size),), crc32c=crc ^ 1))
+    assert [len(request.body) for request in server.requests if len(request.body) == size] == [size]
+
+
+def test_a_checked_body_is_sent_anew_when_a_kept_connection_was_closed(content):
+    fd, data = content
+    request = ("PUT", (FileRange(fd, 0, 1000),), crc32c(data[:1000]))
+    with scripted(lambda request: Answer(cut=True)) as server:
+        send(Request(request[0], server.url, (), request[1], crc32c=request[2]), times=3)
+    assert len(server.requests) == 3
+
+
+def test_an_answer_is_handed_on_as_it_comes():
+    data, taken = os.urandom(3_000_001), bytearray()
+    with scripted(lambda request: Answer(200, data)) as server:
+        assert send(Request("GET", server.url, take=taken.extend)).body == b""
+    assert bytes(taken) == data
+
+
+def test_a_refusal_is_not_handed_on():
+    taken = bytearray()
+    with scripted(lambda request: Answer(404, b"no")) as server:
+        assert send(Request("GET", server.url, take=taken.extend)).body == b"no"
+    assert taken == b""
 
 
 def test_an_answer_that_is_complete_but_too_short_is_told(target):

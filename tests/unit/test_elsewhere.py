@@ -2,7 +2,7 @@
 
 import pytest
 
-from dray.client.elsewhere import FilePlace, SftpPlace, is_elsewhere, parse, parse_sftp
+from dray.client.elsewhere import FilePlace, S3Place, SftpPlace, is_elsewhere, parse, parse_sftp
 from dray.errors import UsageError
 
 
@@ -19,6 +19,9 @@ from dray.errors import UsageError
         ("SFTP://a/%41%20%3F", SftpPlace("a", "A ?")),
         ("sftp://a/%ff", SftpPlace("a", "\udcff")),
         ("sftp://first@realm@host/x", SftpPlace("host", "x", "first@realm")),
+        ("s3://bucket/a/b", S3Place("bucket", "a/b")),
+        ("s3://bucket", S3Place("bucket", "", folder=True)),
+        ("S3://My.bucket-1/a%20b/", S3Place("My.bucket-1", "a b", folder=True)),
         ("file:///data/x", FilePlace("/data/x")),
         ("file://localhost/data%20x", FilePlace("/data x")),
     ],
@@ -35,6 +38,7 @@ def test_an_address_is_taken_apart_and_put_together_again(text: str, place: obje
         "sftp://", "sftp:///x", "sftp://-oProxyCommand=id/x", "sftp://me:secret@host/x", "sftp://@host/x",
         "sftp://host:0/x", "sftp://host:99999/x", "sftp://host:x/y", "sftp://ho st/x", "sftp://host/a?b", "sftp://host/#a",
         "sftp://host/%00", "file://host/x", "file://x", "http://host/x",
+        "s3://", "s3:///x", "s3://a b/x", "s3://bucket/a//b", "s3://bucket/../x", "s3://bucket/%ff", "s3://bucket/.dray/x",
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(text: str) -> None:

@@ -259,13 +259,14 @@ class _Exchange:
         text = line.decode("latin-1").rstrip("\r\n")
         if text.startswith("HTTP/"):
             self._begin(text)
-        self._headed = not text
+        self._headed = self._headed or not text
         name, colon, value = text.partition(":")
         if colon:
             self._headers[name.strip().lower()] = value.strip()
 
     def _begin(self, line: str) -> None:
         self._status = int(line.split(" ")[1])
+        self._headed = False
         self._headers = {}
         self._sink = Kept()
         if self._filling is not None and self._status == self.request.filling_status:
