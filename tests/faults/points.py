@@ -20,6 +20,12 @@ NAMED = re.compile(r'(?:<(?P<folder>[^>]*)>, )?"(?P<name>[^"]*)"')
 RANDOM = re.compile(r"\.[0-9a-f]{8}$")
 """Files with such names are found by counting the calls on all files."""
 ANY = "any file"
+OTHER_EVERY_TIME = (
+    (re.compile(r"\.[0-9a-f]{8}(?= |$)"), ".*"),
+    (re.compile(r"[0-9a-f]{32}\.staged"), "*.staged"),
+    (re.compile(r"(?<=/)[0-9a-f]+(?:-[0-9a-f]+){2}(?= |$)"), "*"),
+)
+"""Names of temporary files, of staged ones, and tags of older contents."""
 
 
 class Point(NamedTuple):
@@ -104,7 +110,9 @@ def about(arguments: str, data: Path) -> str:
 
 def anonymous(text: str) -> str:
     """Return names without what is another in every run."""
-    return re.sub(r"[0-9a-f]{28}\.staged", "*.staged", re.sub(r"\.[0-9a-f]{8}(?= |$)", ".*", text))
+    for changing, kept in OTHER_EVERY_TIME:
+        text = changing.sub(kept, text)
+    return text
 
 
 def thinned(found: list[Point], log: str) -> list[Point]:
