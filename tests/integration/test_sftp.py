@@ -21,6 +21,7 @@ from dray.errors import (
     Conflict,
     DrayError,
     HostKeyRefused,
+    IntegrityFailure,
     NoSpace,
     NotFound,
     Refused,
@@ -522,6 +523,28 @@ def test_the_folder_of_what_is_staged_may_be_removed_at_any_time(server: Sshd, t
 
     asyncio.run(story())
     assert files_below(tmp_path / "place") == {"a": b"1"}
+
+
+@pytest.mark.parametrize("moment", ["write", "verify", "publish"])
+def test_a_file_whose_staged_bytes_somebody_removed_is_sent_anew(server: Sshd, tmp_path: Path, moment: str) -> None:
+    (tmp_path / "large").write_bytes(content(3 * PIECE + 5))
+
+    class Removing(Retrying):
+        async def around(self, name, call, items):  # type: ignore[no-untyped-def]
+            if name == moment and (name != "write" or items[0].number == 3):
+                shutil.rmtree(tmp_path / "place", ignore_errors=True)
+            return await super().around(name, call, items)
+
+    async def story() -> None:
+        async with session_at(server, tmp_path / "place") as session:
+            item = local_item(tmp_path, "large")
+            error = (await move([item], LocalFiles(tmp_path), Removing(session, SystemClock())))[0].error
+            # Not NotFound: that would be for good.
+            assert isinstance(error, IntegrityFailure), error
+            assert (await move([item], LocalFiles(tmp_path), session))[0].error is None
+
+    asyncio.run(story())
+    assert files_below(tmp_path / "place") == {"large": content(3 * PIECE + 5)}
 
 
 def test_a_place_that_is_no_directory_is_told(server: Sshd, tmp_path: Path) -> None:

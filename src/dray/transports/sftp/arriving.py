@@ -6,7 +6,7 @@ bytes of one version of one source to the same places, so that it can only becom
 
 import msgspec
 
-from dray.errors import Conflict, DrayError, Forbidden, NotFound, PieceDamaged, Refused, Temporary
+from dray.errors import Conflict, DrayError, Forbidden, IntegrityFailure, NotFound, PieceDamaged, Refused, Temporary
 from dray.model.parts import part_count, plan_part_size
 from dray.model.values import Held, Level, Limits, Receipt, Staged, Value
 from dray.transports.base import Piece
@@ -176,7 +176,7 @@ class Arriving(Value, frozen=True):
             return Receipt(target.ref, piece.number, piece.at.length, piece.crc32c or 0, "service")
         for reply in (staged, side):
             if reply.code == wire.NO_SUCH_FILE:
-                raise NotFound("nothing is staged under this ref")
+                raise gone()
             if reply.kind != wire.HANDLE:
                 raise (yield from scripts.refusal(reply, "open", self.layout.staging))
         crc = yield from self._bytes_of_part(staged.body, piece)
@@ -215,6 +215,11 @@ class Arriving(Value, frozen=True):
         yield from scripts.remove(self.layout.staged(target))
         if not self.is_whole(target):
             yield from scripts.remove(self.layout.side(target))
+
+
+def gone() -> IntegrityFailure:
+    """Return the failure of a file of which what was staged is not there: it is to be sent anew."""
+    return IntegrityFailure("what was staged of it was removed at the destination", hint="it is sent anew")
 
 
 def _damaged(piece: Piece, crc: int) -> PieceDamaged:

@@ -8,6 +8,7 @@ from dray.model.values import Claim, Level, Proof, Value
 from dray.transports.published import attempt
 from dray.transports.refs import Target, published_of, target_of
 from dray.transports.sftp import scripts, wire
+from dray.transports.sftp.arriving import gone
 from dray.transports.sftp.connection import Script
 from dray.transports.sftp.layout import seconds, tag_of, tag_of_attrs
 from dray.transports.sftp.site import Site
@@ -117,7 +118,7 @@ class Prover:
             return choice
         there = [path for path in choice if path in found]
         if not there:
-            return NotFound("nothing of this size is staged or published under this ref")
+            return gone()
         return next((path for path in there if found[path].hex == claim.checksum.hex), there[0])
 
     def _must_look(self, path: bytes | DrayError, claim: Claim, found: dict[bytes, Found]) -> bool:

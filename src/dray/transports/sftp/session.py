@@ -23,7 +23,7 @@ from dray.transports.base import Failure, Piece
 from dray.transports.published import attempt
 from dray.transports.refs import Target, published_of, ref_of, target_of
 from dray.transports.sftp import scripts
-from dray.transports.sftp.arriving import Arriving
+from dray.transports.sftp.arriving import Arriving, gone
 from dray.transports.sftp.calls import calls_of
 from dray.transports.sftp.changing import Changing
 from dray.transports.sftp.connection import Script
@@ -96,6 +96,12 @@ class SftpSession:
 
         return await unless_cancelled(in_thread(self._pool, working), break_off)
 
+    def _looked_at(self, answers: Answers[R]) -> Answers[R]:
+        """Return answers; where one failed, the folders there may not be what they were."""
+        if any(isinstance(one, DrayError) for one in answers):
+            self._site.doubt()
+        return answers
+
     async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
         """Yield what is below a folder (``prefix``), in path order; links and Dray's own files are no entries."""
         files, folders = await self._run(self._scan, prefix)
@@ -122,7 +128,7 @@ class SftpSession:
 
     async def stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
         """Begin or resume; the ref holds all of the landing, so that it is good in any other session."""
-        return await self._run(self._stage, landings)
+        return self._looked_at(await self._run(self._stage, landings))
 
     def _stage(self, landings: Sequence[Landing]) -> Answers[Staged]:
         targets = [target_of(ref_of(landing)) for landing in landings]
@@ -171,7 +177,7 @@ class SftpSession:
 
     async def write(self, pieces: Sequence[Piece]) -> Sequence[Receipt | Failure]:
         """Write pieces, many on their way at once over one connection; calls at once have a connection each."""
-        return await self._run(self._write, pieces)
+        return self._looked_at(await self._run(self._write, pieces))
 
     def _write(self, pieces: Sequence[Piece]) -> Answers[Receipt]:
         arriving = self._site.arriving()
@@ -180,8 +186,6 @@ class SftpSession:
             return (yield from arriving.put(target_of(piece.ref), piece))
 
         answers = self._site.run(put(piece) for piece in pieces)
-        if any(isinstance(one, DrayError) for one in answers):
-            self._site.doubt()
         unclear = next((one for one in answers if type(one) is Temporary), None)
         clear = self._site.explained(unclear) if isinstance(unclear, Temporary) else None
         return [copy.copy(clear) if clear is not None and type(one) is Temporary else one for one in answers]
@@ -213,11 +217,11 @@ class SftpSession:
 
     async def verify(self, claims: Sequence[Claim]) -> Sequence[Proof | Failure]:
         """Make durable together, then compute digests there where a shell can, else read back."""
-        return await self._run(self._prover.verify, claims)
+        return self._looked_at(await self._run(self._prover.verify, claims))
 
     async def publish(self, staged: Sequence[Ref]) -> Sequence[Entry | Failure]:
         """Rename into place; what the name held is kept below ``.dray/versions`` where the settings say so."""
-        return await self._run(self._publish, staged)
+        return self._looked_at(await self._run(self._publish, staged))
 
     def _publish(self, refs: Sequence[Ref]) -> Answers[Entry]:
         arriving = self._site.arriving()
@@ -226,7 +230,7 @@ class SftpSession:
         again = [index for index, answer in enumerate(answers) if isinstance(answer, NotFound)]
         self._known.difference_update(self._folders([refs[index] for index in again]))
         for index, answer in zip(again, self._place([refs[index] for index in again]), strict=True):
-            answers[index] = answer
+            answers[index] = gone() if isinstance(answer, NotFound) else answer
         placed = [ref for ref, answer in zip(refs, answers, strict=True) if isinstance(answer, Entry)]
         self._site.sync_folders(self._folders(placed))
         large = [target for target in map(target_of, placed) if not arriving.is_whole(target)]

@@ -32,8 +32,8 @@ _TOOLS = {
     "sha256sum": b"command -v sha256sum",
     "shasum": b"command -v shasum",
     "openssl": b"openssl dgst -sha256 -r /dev/null",
-    # Others than Linux take the arguments, too, and do something else.
-    "sync": b'test "$(uname)" = Linux && sync -f /',
+    # Others than Linux take the arguments, too, and do something else. /proc has nothing to flush.
+    "sync": b'test "$(uname)" = Linux && sync -f /proc',
 }
 _COMMANDS = {"sha256sum": b"sha256sum --", "shasum": b"shasum -a 256 --", "openssl": b"openssl dgst -sha256 -r"}
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64})[ ]([ *])(.*)", re.DOTALL)
