@@ -122,7 +122,7 @@ class Account:
 
     def stored(self, path: str) -> str | None:
         """Return the digest of what has a final name now."""
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return digest(self.seen_at / path)[1]
         return None
 

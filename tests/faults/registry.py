@@ -5,6 +5,7 @@ from tests.faults.rows import h01_kill as h01
 from tests.faults.rows import h02_outage as h02
 from tests.faults.rows import h03_drops as h03
 from tests.faults.rows import h04_hostile as h04
+from tests.faults.rows import h05_sarracenia as h05
 from tests.faults.rows import r01_kill_anything as r01
 from tests.faults.rows import r02_kill_points as r02
 from tests.faults.rows import r04_disk_errors as r04
@@ -21,7 +22,7 @@ from tests.faults.rows import r21_cluster as r21
 from tests.faults.rows import s01_names as s01
 
 ROWS: list[Row] = [
-    row.ROW for row in (r01, r02, r04, r05, r07, r09, r11, r12, r13, r16, r17, r18, r21, h01, h02, h03, h04, s01)
+    row.ROW for row in (r01, r02, r04, r05, r07, r09, r11, r12, r13, r16, r17, r18, r21, h01, h02, h03, h04, h05, s01)
 ]
 
 

@@ -134,10 +134,28 @@ def shown(value: float) -> str:
 
 def notes(result: Result) -> str:
     """Return what was measured and the first failures of a row."""
-    measured = ", ".join(f"{name} {shown(value)}" for name, value in sorted(result.measures.items()))
-    line = f"\n**{result.row}** ({result.mode}, {result.at[:10]}): {measured}\n" if measured else ""
+    single = {name: value for name, value in result.measures.items() if PART not in name}
+    measured = ", ".join(f"{name} {shown(value)}" for name, value in sorted(single.items()))
+    line = f"\n**{result.row}** ({result.mode}, {result.at[:10]}): {measured}\n" if result.measures else ""
     failed = "".join(f"- {text[:300]}\n" for text in result.failures[:10])
-    return line + (f"\n**{result.row}** failed:\n{failed}" if failed else "")
+    return line + parts(result.measures) + (f"\n**{result.row}** failed:\n{failed}" if failed else "")
+
+
+PART = ": "
+"""Parts the kind of a try from what was measured of it."""
+
+
+def parts(measures: dict[str, float]) -> str:
+    """Return a table of the measures that are named by the kind of try."""
+    found: dict[str, dict[str, str]] = {}
+    for name, value in measures.items():
+        kind, part, what = name.partition(PART)
+        if part:
+            found.setdefault(kind, {})[what] = shown(value)
+    columns = list(dict.fromkeys(what for row in found.values() for what in row))
+    head = f"\n| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}\n"
+    lines = [f"| {kind} | {' | '.join(row.get(what, '') for what in columns)} |\n" for kind, row in found.items()]
+    return head + "".join(lines) if found else ""
 
 
 def write_kept(rows: Sequence[Row]) -> str:

@@ -156,7 +156,7 @@ class Witness:
     def _digest(self, path: str) -> str | None:
         try:
             return digest(self._watched.seen_at / path)[1]
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def doubles(self) -> list[str]:
