@@ -1,5 +1,6 @@
 """Reads what a service answers: lists in XML, objects in headers."""
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -159,10 +160,20 @@ def when(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp() if stamp else 0.0
 
 
-def completing(tags: Mapping[int, str]) -> bytes:
-    """Return the body that completes an upload of these parts."""
+def checksum_text(crc32c: int) -> str:
+    """Return a crc32c as services want it."""
+    return base64.b64encode(crc32c.to_bytes(4)).decode()
+
+
+def completing(tags: Mapping[int, str], crcs: Mapping[int, int]) -> bytes:
+    """Return the body that completes an upload of these parts; ``crcs`` where they were sent with the parts."""
+
+    def checksum(number: int) -> str:
+        crc = crcs.get(number)
+        return "" if crc is None else f"<ChecksumCRC32C>{checksum_text(crc)}</ChecksumCRC32C>"
+
     parts = "".join(
-        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(tag)}&quot;</ETag></Part>"
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(tag)}&quot;</ETag>{checksum(number)}</Part>"
         for number, tag in sorted(tags.items())
     )
     return f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()

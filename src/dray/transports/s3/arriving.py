@@ -18,7 +18,7 @@ from dray.transports.base import Piece
 from dray.transports.dray_bytes import crc_of
 from dray.transports.refs import Target
 from dray.transports.s3.answers import Seen, Upload
-from dray.transports.s3.bucket import Bucket
+from dray.transports.s3.bucket import CHECKED, NONE, Bucket
 from dray.transports.s3.layout import Layout, Mark, mark_of, part_size_of
 
 
@@ -68,7 +68,7 @@ class Arriving:
         """Begin an upload; of two processes that do so at once both go on with the first."""
         part_size = plan_part_size(target.size, self._limits)
         key = self._layout.data(target, part_size)
-        await self._bucket.begin(key)
+        await self._bucket.begin(key, CHECKED if self._bucket.checks else ())
         found = await self._find(target)
         if found is None:
             raise NotFound("the upload that was begun is not there", hint="does the service keep uploads in progress?")
@@ -187,8 +187,10 @@ class Arriving:
     async def _complete(self, box: Box) -> Seen | None:
         """Make an object of the parts. What is there then counts, not what the answer says, which may be lost."""
         failure: DrayError | None = None
+        tags = {number: mark.tag for number, mark in box.marks.items()}
+        crcs = {number: mark.crc32c for number, mark in box.marks.items()} if self._bucket.checks else NONE
         try:
-            await self._bucket.complete(box.key, box.upload, {mark.number: mark.tag for mark in box.marks.values()})
+            await self._bucket.complete(box.key, box.upload, tags, crcs)
         except DrayError as error:
             failure = error
         seen = await self._bucket.look(box.key)

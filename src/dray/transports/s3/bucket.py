@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import MappingProxyType
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element
 
@@ -19,6 +20,9 @@ from dray.transports.s3.refusals import code_of, refusal
 from dray.transports.s3.settings import S3Settings
 from dray.transports.s3.sign import UNSIGNED, Call, Pairs, encoded, query_string, signed
 
+CHECKED = (("x-amz-checksum-algorithm", "CRC32C"),)
+"""Begins an upload whose parts are sent with their crc32c; services that do not know it leave it alone."""
+NONE: Mapping[int, int] = MappingProxyType({})
 MOST_DELETED = 1000
 """Objects that one request may delete."""
 MOST_PAGES = 4
@@ -90,6 +94,11 @@ class Bucket:
             return not self._account.endpoint and "." not in self.settings.bucket
         return self.settings.addressing == "virtual"
 
+    @property
+    def checks(self) -> bool:
+        """Say whether bodies are sent with their crc32c."""
+        return self.settings.checksums == "auto"
+
     # Objects
 
     async def look(self, key: str) -> Seen | None:
@@ -100,8 +109,8 @@ class Bucket:
     async def put(self, key: str, body: tuple[Part, ...], crc32c: int | None = None, query: Pairs = ()) -> str:
         """Write an object or a part, and return its ETag."""
         headers: Pairs = ()
-        if crc32c is not None and self.settings.checksums == "auto":
-            headers = (("x-amz-checksum-crc32c", base64.b64encode(crc32c.to_bytes(4)).decode()),)
+        if crc32c is not None and self.checks:
+            headers = (("x-amz-checksum-crc32c", answers.checksum_text(crc32c)),)
         response = await self.send(Ask("PUT", key, query, headers, body, crc32c=crc32c))
         return response.headers.get("etag", "").strip('"')
 
@@ -210,9 +219,9 @@ class Bucket:
                 return found
             more = (("part-number-marker", answers.text(root, "NextPartNumberMarker")),)
 
-    async def complete(self, key: str, upload: str, tags: dict[int, str]) -> str:
-        """Make an object of parts and return its ETag."""
-        body = answers.completing(tags)
+    async def complete(self, key: str, upload: str, tags: Mapping[int, str], crcs: Mapping[int, int] = NONE) -> str:
+        """Make an object of parts and return its ETag; ``crcs`` if the upload was begun to be checked by them."""
+        body = answers.completing(tags, crcs)
         headers = (("Content-Type", "application/xml"),)
         payload = hashlib.sha256(body).hexdigest()
         ask = Ask("POST", key, (("uploadId", upload),), headers, (body,), payload)
