@@ -63,7 +63,7 @@ class Account:
         self.env = clean_environment(base, {"DRAY_CONFIG": str(self.config)})
         self.agent = Process([str(DRAY), "start", "--foreground"], base / "agent.log", self.env)
         self.witness = Witness(self)
-        self.rounds = 0
+        self.rounds = self.dropped = 0
 
     def configure(self, hot: str = "", ssh: str = "") -> None:
         """Write the settings, with lines of one's own."""
@@ -116,6 +116,7 @@ class Account:
         again = self.chance.sample(sorted(self.noted), min(len(self.noted), old))
         names = [f"r{self.rounds}/d{number % 3}/f{number}" for number in range(count)] + again
         sizes += [self.chance.randrange(200_000) for _ in again]
+        self.dropped = sum(sizes)
         self.put_all({name: self.chance.randbytes(size) for name, size in zip(names, sizes, strict=True)})
 
     # What is there

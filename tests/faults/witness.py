@@ -43,8 +43,13 @@ class Journaled(NamedTuple):
         return self.checksum.removeprefix("sha256:") if self.checksum else None
 
     @property
+    def left(self) -> bool:
+        """Say whether it was deleted here, as was asked for, once it was safe there."""
+        return self.state == "gone" and self.checksum is not None
+
+    @property
     def shown(self) -> Shown:
-        state = "verified" if self.state == "delivered" else self.state
+        state = "verified" if self.state == "delivered" or self.left else self.state
         return Shown(self.raw.decode("latin-1"), 1, self.size, self.sha256, state, True)
 
 

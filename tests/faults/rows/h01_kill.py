@@ -4,15 +4,20 @@ import os
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from tests.faults.account import Account, account
 from tests.faults.plan import Plan, Row
+from tests.faults.witness import rows
 from tests.servers.sshd import descendants
 
 LARGEST = {"slice": 8 << 20, "ci": 64 << 20, "full": 64 << 20}
 FILES = 24
 GROUP = 10
 """Most kills with one account."""
+
+LEAVING = 'after = "delete"\ngrace = "0s"'
+"""In every other group files are deleted here once they are safe there; what goes too early is lost."""
 
 VICTIMS = ("agent", "agent and ssh", "one ssh", "every ssh", "agent")
 NORMAL = 30.0
@@ -23,7 +28,8 @@ def run(plan: Plan) -> None:
     """Kill in groups; half of the kills hit work that has not recovered from the one before."""
     for number, kills in plan.campaigns(GROUP):
         chance = plan.chance("campaign", number)
-        with plan.room(number) as base, account(base, chance) as one:
+        hot = LEAVING if number % 2 else ""
+        with plan.room(number) as base, account(base, chance, hot=hot) as one:
             one.agent.start()
             one.ready()
             one.witness.start()
@@ -33,30 +39,51 @@ def run(plan: Plan) -> None:
                     plan.most("all there after s, at most", one.settled())
             plan.blame(one.judge())
             one.measure(plan)
+            plan.add("files deleted here once they were safe there", sum(row.left for row in rows(one.state)))
 
 
 def attempt(plan: Plan, one: Account) -> None:
     """Drop files, kill in the middle, and see that work goes on."""
-    large = one.chance.random() < 0.4
-    before = one.bytes()
+    large, before = one.chance.random() < 0.4, one.bytes()
     one.drop(FILES, LARGEST[plan.mode] if large else int(LARGEST[plan.mode] ** one.chance.random()), old=4)
-    coming = sum((one.hot / path).stat().st_size for path in one.pending)
-    reached(one, before + one.chance.random() * coming)
-    time.sleep(one.chance.uniform(0, 0.2))
+    if one.chance.random() < 0.4:
+        moment = published(one)
+    else:
+        moment = reached(one, before + one.chance.random() * one.dropped)
+        time.sleep(one.chance.uniform(0, 0.2))
     waiting = len(one.missing())
     victim = one.chance.choice(VICTIMS)
     proof = kill(one, victim)
     if not one.agent.running:
         one.agent.start()
     if proof and waiting:
-        plan.record(f"kill {victim}, {waiting} of {len(one.noted)} files not there yet", proof, moves(one))
+        plan.record(f"kill {victim} {moment}, {waiting} of {len(one.noted)} files not there yet", proof, moves(one))
 
 
-def reached(one: Account, nbytes: float) -> None:
+def reached(one: Account, nbytes: float) -> str:
     """Wait until so many bytes are there, or all files."""
     end = time.monotonic() + NORMAL
     while one.bytes() < nbytes and one.missing() and time.monotonic() < end:
         time.sleep(0.02)
+    return f"at {nbytes:.0f} bytes"
+
+
+def published(one: Account) -> str:
+    """Wait for the very moment in which one of the files gets its name: it is not recorded yet."""
+    path = one.seen_at / one.chance.choice(sorted(one.missing()) or ["first"])
+    seen, end = stamp(path), time.monotonic() + NORMAL
+    while stamp(path) == seen and time.monotonic() < end:
+        pass
+    time.sleep(one.chance.choice((0, 0, 0.002, 0.01)))
+    return "as a file gets its name"
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def kill(one: Account, victim: str) -> str | None:
