@@ -84,8 +84,10 @@ def dot_then_rename(plan: Plan, one: Account) -> str:
 def tmp_then_rename(plan: Plan, one: Account) -> str:
     """``name.tmp``, then ``name``; some over a delivered file."""
     fresh = names(plan, one)
-    old = one.chance.sample([path for path in sorted(one.noted) if (one.hot / path).is_file()], 2)
-    return renamed(one, fresh + old, lambda path: path.with_name(f"{path.name}.tmp"))
+    old = [path for path in sorted(one.noted) if (one.hot / path).is_file()]
+    return renamed(
+        one, fresh + one.chance.sample(old, min(2, len(old))), lambda path: path.with_name(f"{path.name}.tmp")
+    )
 
 
 def rsync(plan: Plan, one: Account) -> str:
