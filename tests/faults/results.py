@@ -71,11 +71,16 @@ def result_of(plan: Plan) -> Result:
         minutes=round((time.monotonic() - plan.begun) / 60, 1),
         wanted=plan.wanted,
         tries=len(tries),
-        failures=[f"{one.what}: {finding}" for one in tries for finding in one.findings],
+        failures=[anywhere(f"{one.what}: {finding}") for one in tries for finding in one.findings],
         proven=sum(1 for one in tries if one.proof),
-        proofs=[f"{one.what}: {one.proof or 'not proven'}" for one in tries],
+        proofs=[anywhere(f"{one.what}: {one.proof or 'not proven'}") for one in tries],
         measures=plan.measures,
     )
+
+
+def anywhere(text: str) -> str:
+    """Return a text with paths as they are below the project, wherever that lies."""
+    return text.replace(f"{ROOT}/", "")
 
 
 def commit() -> str:
