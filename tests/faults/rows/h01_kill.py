@@ -37,9 +37,15 @@ def run(plan: Plan) -> None:
                 attempt(plan, one)
                 if chance.random() < 0.5:
                     plan.most("all there after s, at most", one.settled())
-            plan.blame(one.judge())
+            plan.blame([*one.judge(), *hidden(one)])
             one.measure(plan)
             plan.add("files deleted here once they were safe there", sum(row.left for row in rows(one.state)))
+
+
+def hidden(one: Account) -> list[str]:
+    """Return what was being taken out of the directory when its agent was killed, and still hides there."""
+    left = [path for path in one.hot.rglob(".dray-*") if path.is_file()]
+    return [f"O: {path.relative_to(one.hot)} was left hidden" for path in left]
 
 
 def attempt(plan: Plan, one: Account) -> None:
