@@ -16,8 +16,6 @@ BURST = {"slice": 400, "ci": 2000, "full": 2000}
 MANY = {"slice": 300, "ci": 30_000, "full": 30_000}
 LARGE = {"slice": 24 << 20, "ci": 64 << 20, "full": 64 << 20}
 FILES = 8
-SLOW = 0.4
-"""Seconds between two writes of somebody who takes longer than files have to rest."""
 
 
 def run(plan: Plan) -> None:
@@ -129,17 +127,16 @@ def editors(plan: Plan, one: Account) -> str:
 def slow_writer(plan: Plan, one: Account) -> str:
     """Somebody writes with pauses longer than files have to rest; nothing of it may be there before the end."""
     (path,) = names(plan, one, 1)
-    data = one.chance.randbytes(300_000)
+    data, early = one.chance.randbytes(300_000), 0
     with (one.hot / path).open("wb", buffering=0) as file:
         for number in range(5):
             file.write(data[number * 60_000 : (number + 1) * 60_000])
-            time.sleep(SLOW)
-            early = one.stored(path)
-            if number == 4:
-                one.note(path, data)
-    if early is not None:
+            time.sleep(one.slow)
+            early += one.stored(path) is not None
+        one.note(path, data)
+    if early:
         one.witness.findings.append(f"F: {path} was there while it was being written")
-    return f"{5 * SLOW:g} s of writing"
+    return f"{5 * one.slow:g} s of writing"
 
 
 class Flight:

@@ -56,7 +56,7 @@ def count(plan: Plan, one: Rival, kind: str, written: int) -> int:
 
 ROW = Row(
     id="H5",
-    title="the drops of H3 with real Sarracenia (metpx-sr3, one sender, watch every 0.2 s) instead of the agent",
+    title="the drops of H3 with real Sarracenia (metpx-sr3, its watch as its example has it) instead of the agent",
     must="only counted: what it lost stands below",
     run=run,
     ci=9,

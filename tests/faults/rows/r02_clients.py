@@ -16,6 +16,8 @@ from tests.faults.rig import Rig
 from tests.faults.store import digest, files_below
 from tests.faults.surfaces import Surfaces
 
+CLEAN = 4
+"""Runs in which nothing is killed: threads and commits share the work otherwise each time."""
 PARTS = 3
 PART = 64 << 10
 SETTINGS = {"DRAY_LIMITS_PART_SIZE": "64KiB"}
@@ -87,7 +89,7 @@ class Clients:
         return fork.wait(PATIENCE)
 
     def points(self, plan: Plan, found: Nursery) -> list[Point]:
-        """Return the points that two clean runs have in common, since clients do several things at once."""
+        """Return the points that all clean runs have in common, since clients do several things at once."""
         return common(plan, lambda number: self.traced(plan, found, number))
 
     def traced(self, plan: Plan, found: Nursery, number: int) -> list[Point]:
@@ -142,10 +144,12 @@ class Clients:
 
 
 def common(plan: Plan, trace: Callable[[int], list[Point]]) -> list[Point]:
-    """Return the points that two clean runs have in common; in a slice those of one."""
-    first = {(p.thread, p.call, p.path, p.n): p for p in trace(1)}
-    second = first.keys() if plan.mode == "slice" else {(p.thread, p.call, p.path, p.n) for p in trace(2)}
-    return [point for key, point in first.items() if key in second]
+    """Return the points that several clean runs have in common; in a slice those of one."""
+    found = {(p.thread, p.call, p.path, p.n): p for p in trace(1)}
+    for number in range(2, 2 if plan.mode == "slice" else CLEAN + 1):
+        again = {(p.thread, p.call, p.path, p.n) for p in trace(number)}
+        found = {key: point for key, point in found.items() if key in again}
+    return list(found.values())
 
 
 def dataset_of(command: str, base: Path) -> str:

@@ -14,7 +14,7 @@ from tests.faults.rows.r02_first_start import hit_start, start_points
 from tests.faults.scenario import SETTINGS, Bench, Scenario
 
 WAL = "database.sqlite-wal"
-ATTEMPTS = 3
+ATTEMPTS = 6
 """How often a point is aimed at before it counts as gone."""
 
 
@@ -54,7 +54,7 @@ def aimed(plan: Plan, found: Nursery, aim: Aim, base: Path) -> Try:
 
 
 def until_proven(base: Path, attempt: Callable[[Path], Try]) -> Try:
-    """Make a try up to three times, each in a directory of its own, until the fault fired or something was found."""
+    """Make a try a few times, each in a directory of its own, until the fault fired or something was found."""
     for number in range(ATTEMPTS):
         inner = base / str(number)
         inner.mkdir()
@@ -70,7 +70,7 @@ def chosen(plan: Plan, wanted: list[Aim]) -> list[Aim]:
 
 
 def enumerate_points(plan: Plan, found: Nursery) -> list[Point]:
-    """Return the points that two runs in which nothing is killed have in common: commits may be grouped otherwise."""
+    """Return the points that all runs in which nothing is killed have in common: commits may be grouped otherwise."""
     return common(plan, lambda number: trace_points(plan, found, number))
 
 
