@@ -48,6 +48,9 @@ config_file = "{config}"
 class Account:
     """One hot directory with its agent before one account; everybody else finds the destination at ``seen_at``."""
 
+    slow = 0.4
+    """Seconds between two writes of somebody who takes longer than files have to rest."""
+
     def __init__(self, base: Path, chance: random.Random, host: Sshd, store: Path | None = None) -> None:
         self.base, self.chance, self.host = base, chance, host
         self.hot, self.aside = base / "hot", base / "aside"

@@ -54,15 +54,27 @@ class Pair:
         return next(reversed([process.wait() for process in self._user.processes.values()]))
 
 
+SLEEP = 5
+"""Seconds between two rounds of its watch, as its example has it."""
+
+
 class Rival(Account):
     """See ``Account``."""
+
+    slow = 2.0
 
     def __init__(self, base: Path, chance: random.Random, host: Sshd, user: Sr3) -> None:
         super().__init__(base, chance, host)
         self.store.mkdir()
         exchange, to = user.broker.unique("xs"), address(host)
         watch = {"post_broker": user.url, "post_exchange": exchange, "post_baseUrl": f"file:{self.hot}"}
-        watch |= {"path": self.hot, "fileEvents": "-delete,rmdir", "nodupe_ttl": "on", "reject": r".*\.tmp$"}
+        watch |= {
+            "path": self.hot,
+            "fileEvents": "-delete,rmdir",
+            "nodupe_ttl": "on",
+            "sleep": SLEEP,
+            "reject": r".*\.tmp$",
+        }
         sender = {"broker": user.url, "exchange": exchange, "sendTo": to, "baseDir": self.hot, "directory": self.store}
         options = {"sender": {**sender, "inflight": ".tmp", "accept": ".*"}, "watch": {**watch, "accept": ".*"}}
         self.agent = Pair(user, options)  # type: ignore[assignment]
