@@ -22,7 +22,7 @@ KINDS = {
 
 def run(plan: Plan) -> None:
     """Try every way with a fresh directory."""
-    kinds = list(KINDS) if plan.mode != "slice" else ["dot, then renamed"]
+    kinds = list(KINDS) if plan.mode != "slice" else ["folders moved in"]
     for number in range(plan.count):
         kind = kinds[number % len(kinds)]
         with plan.room(number) as base, rival(base, plan.chance("try", number)) as one:
