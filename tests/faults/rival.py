@@ -7,12 +7,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.faults.account import Account
 from tests.faults.store import Stored
-from tests.servers.process import LOOPBACK
+from tests.servers.process import LOOPBACK, Process
 from tests.servers.rabbitmq import rabbitmq
 from tests.servers.sr3 import Sr3, sr3
 from tests.servers.sshd import Sshd, sshd
@@ -22,6 +22,12 @@ QUIET = 25.0
 that it does again by itself, as it is configured here."""
 
 READY = 2.0
+
+
+def _end(process: Process) -> None:
+    """Kill what a component started and left behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class Pair:
@@ -40,15 +46,14 @@ class Pair:
         for name in ("watch/lab", "sender/lab"):
             process = self._user.processes[name]
             process.signal(signal.SIGTERM)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill9()
+            _end(process)
         return 0
 
     def signal(self, number: int) -> None:
         for process in self._user.processes.values():
-            process.signal(number)
+            os.killpg(process.pid, number)
 
     def wait(self) -> int:
         return next(reversed([process.wait() for process in self._user.processes.values()]))

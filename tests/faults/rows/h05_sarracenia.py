@@ -1,9 +1,12 @@
 """H5: what becomes of the drops of H3 when real Sarracenia has the directory. Its losses are counted, not ours."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from tests.faults.plan import Plan, Row
 from tests.faults.rival import Rival, rival
 from tests.faults.rows import h03_drops as drops
 
+TOGETHER = 5
 KINDS = {
     kind: drops.TRIES[kind]
     for kind in (
@@ -21,21 +24,25 @@ KINDS = {
 
 
 def run(plan: Plan) -> None:
-    """Try every way with a fresh directory."""
+    """Try every way with a fresh directory, some of them side by side: mostly it is waited whether more comes."""
     kinds = list(KINDS) if plan.mode != "slice" else ["folders moved in"]
-    for number in range(plan.count):
-        kind = kinds[number % len(kinds)]
-        with plan.room(number) as base, rival(base, plan.chance("try", number)) as one:
-            one.agent.start()
-            one.put_all({f"first{index}": b"%d" % index for index in range(3)})
-            one.settled()
-            working = not one.missing()
-            one.witness.start()
-            before = versions(one)
-            proof = KINDS[kind](plan, one)
-            one.settled()
-            lost = count(plan, one, kind, versions(one) - before)
-            plan.record(f"{kind}, lost {lost}", proof if working else None)
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        list(pool.map(lambda number: attempt(plan, number, kinds[number % len(kinds)]), range(plan.count)))
+
+
+def attempt(plan: Plan, number: int, kind: str) -> None:
+    """Try one way."""
+    with plan.room(number) as base, rival(base, plan.chance("try", number)) as one:
+        one.agent.start()
+        one.put_all({f"first{index}": b"%d" % index for index in range(3)})
+        one.settled()
+        working = not one.missing()
+        one.witness.start()
+        before = versions(one)
+        proof = KINDS[kind](plan, one)
+        one.settled()
+        lost = count(plan, one, kind, versions(one) - before)
+        plan.record(f"{kind}, lost {lost}", proof if working else None)
 
 
 def versions(one: Rival) -> int:
