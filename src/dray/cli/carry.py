@@ -101,7 +101,7 @@ async def carrying(app: App, where: str, title: str, common: Common, options: wi
         there = Line(app, options, clock, progress, rate)
         opened = there.elsewhere(where, title) if server is None else there.dataset(server)
         api, place, session, name = await stack.enter_async_context(opened)
-        audience = Tally(app.display, listing, progress, thorough=common.dry_run)
+        audience = Tally(app.display, listing, progress, thorough=common.dry_run, waits=options.wait)
         yield Carried(api, place, session, audience, progress, notes, clock, name)
         listing.summary(audience.summary())
 
