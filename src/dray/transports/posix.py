@@ -31,7 +31,7 @@ from dray.transports.names import PosixNames
 from dray.transports.published import Published, each
 from dray.transports.refs import Target, published_of, ref_of, target_of
 from dray.transports.staging import Staging
-from dray.transports.together import together
+from dray.transports.together import in_path_order, together
 from dray.transports.verifier import Verifier, sha256
 
 T = TypeVar("T")
@@ -123,16 +123,8 @@ class PosixSession:
 
     async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
         """Yield what is below a folder (``prefix``), in path order; links and Dray's own files are no entries."""
-        files, folders = await self._run(self.published.scan, prefix)
-        found: dict[str, Entry | None] = {entry.path: entry for entry in files}
-        found.update({f"{folder}/": None for folder in folders})
-        for path in sorted(found):
-            entry = found[path]
-            if entry is not None:
-                yield entry
-            else:
-                async for below in self.list(path[:-1]):
-                    yield below
+        async for entry in in_path_order(lambda folder: self._run(self.published.scan, folder), prefix):
+            yield entry
 
     async def stage(self, landings: Sequence[Landing]) -> Sequence[Staged | Failure]:
         """Begin or resume; the ref holds all of the landing, so that it is good in any other session."""

@@ -2,12 +2,12 @@
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from dray.errors import DrayError
 from dray.fs import FileRange
-from dray.model.values import Receipt
+from dray.model.values import Entry, Receipt
 from dray.model.views import BATCH
 from dray.transports.base import Failure, Piece
 
@@ -26,6 +26,22 @@ async def together(works: Iterable[Awaitable[R]]) -> list[R]:
             one.cancel()
         while not all(one.done() for one in running):
             await asyncio.wait(running)
+
+
+async def in_path_order(
+    scan: Callable[[str], Awaitable[tuple[Sequence[Entry], Sequence[str]]]], folder: str
+) -> AsyncIterator[Entry]:
+    """Yield the files below a folder in the order of their paths; ``scan`` returns those in one, and its folders."""
+    files, folders = await scan(folder)
+    found: dict[str, Entry | None] = {entry.path: entry for entry in files}
+    found.update({f"{below}/": None for below in folders})
+    for path in sorted(found):
+        entry = found[path]
+        if entry is not None:
+            yield entry
+        else:
+            async for deeper in in_path_order(scan, path[:-1]):
+                yield deeper
 
 
 async def caught(work: Awaitable[Sequence[R | Failure]], items: int) -> Sequence[R | Failure]:

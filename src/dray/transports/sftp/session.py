@@ -32,6 +32,7 @@ from dray.transports.sftp.prover import Found, Prover
 from dray.transports.sftp.settings import SftpSettings
 from dray.transports.sftp.site import Site
 from dray.transports.sftp.wire import Attrs
+from dray.transports.together import in_path_order
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -104,16 +105,8 @@ class SftpSession:
 
     async def list(self, prefix: str = "") -> AsyncIterator[Entry]:
         """Yield what is below a folder (``prefix``), in path order; links and Dray's own files are no entries."""
-        files, folders = await self._run(self._scan, prefix)
-        found: dict[str, Entry | None] = {entry.path: entry for entry in files}
-        found.update({f"{folder}/": None for folder in folders})
-        for path in sorted(found):
-            entry = found[path]
-            if entry is not None:
-                yield entry
-            else:
-                async for below in self.list(path[:-1]):
-                    yield below
+        async for entry in in_path_order(lambda folder: self._run(self._scan, folder), prefix):
+            yield entry
 
     def _scan(self, prefix: str) -> tuple[Sequence[Entry], Sequence[str]]:
         files, folders = self._site.do(self._site.final.scan(prefix))
