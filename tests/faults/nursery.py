@@ -212,7 +212,12 @@ def in_parallel(
 
     with ThreadPoolExecutor(len(found)) as pool:
         for made in pool.map(make, range(len(things))):
-            plan.record(made.what, made.proof, made.findings)
+            if made.proof or made.findings or plan.mode == "slice":
+                plan.record(made.what, made.proof, made.findings)
+            else:
+                # Threads and commits shared the work otherwise, however often it was tried.
+                plan.stated -= 1
+                plan.add("points that did not come again, not counted", 1)
 
 
 @contextmanager
