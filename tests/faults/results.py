@@ -80,7 +80,7 @@ def result_of(plan: Plan) -> Result:
 
 def anywhere(text: str) -> str:
     """Return a text with paths as they are below the project, wherever that lies."""
-    return text.replace(f"{ROOT}/", "")
+    return text.replace(f"{ROOT}/", "").replace(str(ROOT), ".")
 
 
 def commit() -> str:
