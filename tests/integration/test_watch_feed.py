@@ -79,6 +79,8 @@ def test_a_name_that_is_announced_before_it_can_be_seen_is_awaited(tmp_path: Pat
 
     broker = Broker(hot, Fed({Key("late", "a"): "closed"}))
     asyncio.run(story())
+    assert hot.stored() == {"late/a": b"here"}
+    assert len(broker.acknowledged) == 1
 
 
 def test_what_arrived_is_announced_with_all_that_is_known_of_it(tmp_path: Path) -> None:

@@ -249,4 +249,6 @@ def test_deletions_that_were_announced_are_made_even_of_files_that_others_delive
         stop.set()
         await agent
 
+    assert there(hot) == {"theirs"}
     asyncio.run(story())
+    assert there(hot) == set()

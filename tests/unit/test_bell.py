@@ -40,6 +40,11 @@ def test_an_ear_whose_loop_has_ended_hinders_nobody() -> None:
     async def leave() -> None:
         bell.listen("topic").__enter__()
 
+    async def later() -> None:
+        with bell.listen("topic") as ear:
+            bell.ring("topic")
+            bell.ring("topic")
+            assert await ear.wait(10.0)
+
     asyncio.run(leave())
-    bell.ring("topic")
-    bell.ring("topic")
+    asyncio.run(later())

@@ -66,11 +66,14 @@ def test_the_form_suits_where_the_output_goes() -> None:
 
 
 def test_every_form_is_a_report() -> None:
-    reports: list[Report] = [made()[0], made(moves=True)[0], made("jsonl")[0], made(quiet=True)[0]]
+    forms = [made()[0], made(moves=True)[0], made("jsonl")[0], made(quiet=True)[0]]
+    reports: list[Report] = [*forms]
     for report in reports:
         report.phase(PATH, "send")
         report.moved(PATH, 5)
         report.outcome(Outcome(PATH, "moved", 5))
+    readings = [form.reading() for form in forms]
+    assert [(one.files, one.bytes, one.phases) for one in readings] == [(1, 5, {})] * len(forms)
 
 
 def test_the_sentence_names_amounts_rate_time_left_and_phases() -> None:

@@ -185,6 +185,7 @@ def test_a_bell_starts_work_without_waiting_for_the_next_look() -> None:
         queue.waiting.append(work(1))
         bell.ring(JOBS)
         await running
+        assert [one.job for one in queue.settled] == [1]
 
     asyncio.run(story())
 
