@@ -137,6 +137,13 @@ def test_login_tries_the_token_and_stores_it(server: Server, tmp_path: Path) -> 
     assert run(server, "ls", signed_in=False).code == 0
 
 
+def test_the_only_login_names_the_server_where_nothing_else_does(server: Server) -> None:
+    Credentials().put(server.url, Credential(TOKEN))
+    assert run(server, "status", signed_in=False, DRAY_URL="").code == 0
+    Credentials().put("http://other", Credential(TOKEN))
+    assert run(server, "status", signed_in=False, DRAY_URL="").code == exits.USAGE
+
+
 def test_login_reads_the_token_from_standard_input(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{TOKEN}\n"))
     assert run(server, "login", f"{server.url}/run7", signed_in=False).code == 0

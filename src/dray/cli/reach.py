@@ -32,14 +32,19 @@ class Reached(msgspec.Struct, frozen=True):
 
 
 def address(app: App, text: str | None) -> Address:
-    """Read an address; without a server in it, it is a dataset (and path) on the server of the settings."""
+    """Read an address; without a server in it, it is a dataset on that of the settings, else of the only login."""
     if text and is_address(text):
         return parse(text)
-    base = app.settings.client.url
+    base = app.settings.client.url or _only_login()
     if not base:
         what = f"{text!r} names no server" if text else "no server is named"
         raise UsageError(what, hint="give its address, or set it once: DRAY_URL, or url below [client] in config.toml")
     return parse(f"{base.rstrip('/')}/{quote(text)}" if text else base)
+
+
+def _only_login() -> str | None:
+    servers = list(Credentials().all())
+    return servers[0] if len(servers) == 1 else None
 
 
 @asynccontextmanager
